@@ -1,0 +1,214 @@
+"""From a checked recipe to a ``Trainer``: networks, losses, optimizers, pools.
+
+Every network starts from random numbers of its own (seed and name), so adding a component changes no
+other's first weights.
+"""
+
+from __future__ import annotations
+
+import random
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from imgtrans.components import Loss, PerDirection, Terms
+from imgtrans.problems import ImgtransError, RecipeError
+from imgtrans.training import Phase, PhaseName, Trainer, WeightedTerm
+from imgtrans.translation import Direction, Pool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from imgtrans.components import Component, Term
+    from imgtrans.recipe import Recipe
+
+
+def best_device() -> torch.device:
+    """CUDA where there is one, else the processor; MPS only when asked for."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def precision_of(recipe: Recipe, device: torch.device) -> str:
+    """What ``precision = "auto"`` means on this device."""
+    if recipe.train.precision != "auto":
+        return recipe.train.precision
+    return "bfloat16" if device.type == "cuda" else "float32"
+
+
+def build_trainer(recipe: Recipe, device: torch.device, images: tuple[str, ...]) -> Trainer:
+    """Everything a training needs, at step 0.
+
+    Args:
+        recipe: checked.
+        device: where the networks live; ``meta`` builds shapes without memory.
+        images: what the plan found the losses to ask for.
+
+    Raises:
+        ImgtransError: a component's ``build`` raised; the text holds the recipe's path to it.
+        RecipeError: no loss trains anything, or discriminators have no loss.
+    """
+    precision = precision_of(recipe, device)
+    dtype = torch.float64 if precision == "float64" else torch.float32
+    networks = _networks(recipe, device, dtype)
+    pools = {
+        name: Pool(recipe.train.pool_images, f"{recipe.train.seed}/{name}")
+        for name in recipe.direction_names
+    }
+    directions = _directions(recipe, networks, pools, _autocast(precision, device))
+    terms = _terms(recipe, networks, device, dtype)
+    order: tuple[PhaseName, PhaseName] = ("generators", "discriminators")
+    if recipe.train.order == "discriminators-first":
+        order = ("discriminators", "generators")
+    phases = [_phase(name, recipe, networks, terms[name]) for name in order if terms[name]]
+    _refuse_idle(recipe, terms)
+    return Trainer(recipe.train, device, networks, directions, phases, pools, images, dtype)
+
+
+def build_generators(recipe: Recipe, device: torch.device) -> dict[str, nn.Module]:
+    """One generator per direction, by the direction's name, with its first weights."""
+    channels = recipe.dataset.channels
+    return {
+        name: _network(f"generators.{name}", recipe, device, recipe.generator, channels, channels)
+        for name in recipe.direction_names
+    }
+
+
+def _networks(recipe: Recipe, device: torch.device, dtype: torch.dtype) -> dict[str, nn.Module]:
+    generators = build_generators(recipe, device)
+    networks = {f"generators.{name}": network for name, network in generators.items()}
+    if recipe.discriminator is not None:
+        targets = recipe.domains[::-1][: len(recipe.direction_names)]
+        for name in (f"discriminators.{domain}" for domain in targets):
+            channels = recipe.dataset.channels
+            networks[name] = _network(name, recipe, device, recipe.discriminator, channels)
+    return {name: _placed(network, device, dtype) for name, network in networks.items()}
+
+
+def _network(
+    name: str, recipe: Recipe, device: torch.device, component: Component, *channels: int
+) -> nn.Module:
+    with seeded(f"{recipe.train.seed}/{name}"), device:
+        network: nn.Module = _built(name.partition(".")[0].removesuffix("s"), component, *channels)
+    return network
+
+
+def _placed(network: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
+    if device.type == "cuda":
+        # Convolutions in mixed precision are fastest with channels last.
+        return network.to(device=device, dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    return network.to(device=device, dtype=dtype)
+
+
+def _built(path: str, component: Component, *arguments: Any) -> Any:
+    """``component.build``, with the recipe's path in whatever it raises."""
+    try:
+        return component.build(*arguments)  # type: ignore[attr-defined]
+    except ImgtransError:
+        raise
+    except Exception as error:
+        message = f"[{path}] {type(component).__name__} cannot be built: {type(error).__name__}: {error}"
+        raise ImgtransError(message) from error
+
+
+@contextmanager
+def seeded(seed: str) -> Iterator[None]:
+    """Random numbers of their own for what is built inside; the outer ones go on undisturbed."""
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(random.Random(seed).getrandbits(64))  # noqa: S311
+        yield
+
+
+def _autocast(precision: str, device: torch.device) -> Callable[[], Any]:
+    if precision == "bfloat16":
+        return partial(torch.autocast, device.type, dtype=torch.bfloat16)
+    return nullcontext
+
+
+def _directions(
+    recipe: Recipe,
+    networks: dict[str, nn.Module],
+    pools: dict[str, Pool],
+    autocast: Callable[[], Any],
+) -> list[Direction]:
+    names = recipe.direction_names
+    return [
+        Direction(
+            name,
+            networks[f"generators.{name}"],
+            networks[f"generators.{names[1 - index]}"] if len(names) == 2 else None,
+            networks.get(f"discriminators.{recipe.domains[1 - index]}"),
+            pools[name],
+            autocast,
+        )
+        for index, name in enumerate(names)
+    ]
+
+
+def _terms(
+    recipe: Recipe, networks: dict[str, nn.Module], device: torch.device, dtype: torch.dtype
+) -> dict[PhaseName, list[WeightedTerm]]:
+    """The losses' terms by phase; a term that is a module joins the networks, to be saved."""
+    terms: dict[PhaseName, list[WeightedTerm]] = {"generators": [], "discriminators": []}
+    for name, loss in recipe.loss.items():
+        for index, direction in enumerate(recipe.direction_names):
+            with seeded(f"{recipe.train.seed}/{name}/{direction}"), device:
+                built = _built(f"loss.{name}", loss)
+            halves = built if isinstance(built, Terms) else Terms(generators=built)
+            weight = _weight(loss, index)
+            both: list[tuple[PhaseName, str, Term | None]] = [
+                ("generators", name, halves.generators),
+                ("discriminators", f"{name}.discriminators", halves.discriminators),
+            ]
+            for phase, label, term in both:
+                if term is None:
+                    continue
+                if isinstance(term, nn.Module):
+                    networks[f"losses.{label}.{direction}"] = _placed(term, device, dtype)
+                terms[phase].append(WeightedTerm(f"{label}/{direction}", index, weight, term))
+    return terms
+
+
+def _weight(loss: Loss, direction: int) -> float:
+    if isinstance(loss.weight, PerDirection):
+        return (loss.weight.x_to_y, loss.weight.y_to_x)[direction]
+    return loss.weight
+
+
+def _phase(
+    name: PhaseName,
+    recipe: Recipe,
+    networks: dict[str, nn.Module],
+    terms: list[WeightedTerm],
+) -> Phase:
+    modules = {key: net for key, net in networks.items() if key.startswith(f"{name}.")}
+    own = {id(term.term) for term in terms}
+    modules |= {key: net for key, net in networks.items() if id(net) in own}
+    parameters = {
+        f"{key}.{inner}": parameter
+        for key, net in modules.items()
+        for inner, parameter in net.named_parameters()
+        if parameter.requires_grad
+    }
+    if not parameters:
+        message = f"the {name} have no parameters to train"
+        raise RecipeError(message)
+    adam = getattr(recipe.train, name)
+    optimizer = torch.optim.Adam(
+        list(parameters.values()), lr=adam.learning_rate, betas=adam.betas, fused=True
+    )
+    return Phase(name, optimizer, parameters, terms, adam.learning_rate)
+
+
+def _refuse_idle(recipe: Recipe, terms: dict[PhaseName, list[WeightedTerm]]) -> None:
+    if not terms["generators"]:
+        message = "no loss in the recipe trains the generators: add one, such as cycle-consistency"
+        raise RecipeError(message)
+    if recipe.discriminator is not None and not terms["discriminators"]:
+        message = (
+            "the recipe has a [discriminator], but no loss that trains it: add an adversarial loss, "
+            "such as cyclegan/least-squares, or remove [discriminator]"
+        )
+        raise RecipeError(message)

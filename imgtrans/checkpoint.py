@@ -1,0 +1,233 @@
+"""Self-verifying safetensors files: whole or not there, never half, never wrong unnoticed.
+
+A file is written beside its final name, synced, renamed, its folder synced. It carries a SHA-256
+over its content, verified before a tensor is used. Nothing here needs pickle or ``torch.load``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from imgtrans.problems import ImgtransError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from imgtrans.training import Phase, Trainer
+
+PREFIX: Final = "step-"
+
+
+class CorruptFileError(ImgtransError):
+    """A file is not what was written: cut off, changed, or not one of ours."""
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a file holds: tensors, and a description of plain JSON values."""
+
+    tensors: dict[str, Tensor]
+    about: dict[str, Any]
+
+
+def write(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> str:
+    """Write a file atomically; returns its SHA-256 over the content.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written; an earlier file is untouched.
+    """
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    text = json.dumps(about, sort_keys=True)
+    digest = _digest(plain, text)
+    data = save(plain, {"about": text, "sha256": digest})
+    write_bytes(path, data)
+    return digest
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Put bytes at a path so that a crash leaves the old file or the new one, whole.
+
+    Raises:
+        OSError: they could not be written; nothing is left beside the old file.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with beside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":  # Windows cannot open a folder, and renames durably by itself
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read(path: Path) -> Content:
+    """Read and verify a file.
+
+    Raises:
+        CorruptFileError: it is cut off, changed, or not a file of imgtrans.
+        OSError: it cannot be read at all.
+    """
+    data = path.read_bytes()
+    try:
+        length = int.from_bytes(data[:8], "little")
+        metadata = json.loads(data[8 : 8 + length])["__metadata__"]
+        text, expected = metadata["about"], metadata["sha256"]
+        tensors = load(data)
+        about = json.loads(text)
+    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
+        message = f"{path} is damaged or no file of imgtrans ({type(error).__name__}: {error})"
+        raise CorruptFileError(message) from None
+    found = _digest(tensors, text)
+    if found != expected:
+        message = (
+            f"{path} is damaged: its content has the SHA-256 {found[:16]}…, "
+            f"but {str(expected)[:16]}… was written"
+        )
+        raise CorruptFileError(message)
+    return Content(tensors, about)
+
+
+def _digest(tensors: Mapping[str, Tensor], about: str) -> str:
+    """SHA-256 over the canonical content: independent of the order a writer chose."""
+    digest = hashlib.sha256(about.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"\n{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data if tensor.numel() else b"")
+    return digest.hexdigest()
+
+
+def state(trainer: Trainer) -> dict[str, Tensor]:
+    """Everything that training has changed, by name."""
+    tensors = {
+        f"networks/{name}/{key}": value
+        for name, network in trainer.networks.items()
+        for key, value in network.state_dict().items()
+    }
+    for phase in trainer.phases:
+        for name, parameter in phase.parameters.items():
+            for key, value in phase.optimizer.state[parameter].items():
+                tensors[f"optimizer/{phase.name}/{key}/{name}"] = torch.as_tensor(value)
+    for name, pool in trainer.pools.items():
+        if pool.images:
+            tensors[f"pool/{name}"] = torch.stack(pool.images)
+    return tensors
+
+
+def restore(trainer: Trainer, tensors: Mapping[str, Tensor], step: int) -> None:
+    """Put a saved state back, in place.
+
+    Raises:
+        ImgtransError: the state belongs to other networks; the text names what does not fit.
+    """
+    expected = {
+        f"networks/{name}/{key}": value.shape
+        for name, network in trainer.networks.items()
+        for key, value in network.state_dict().items()
+    }
+    _refuse_other_networks(expected, tensors)
+    for name, network in trainer.networks.items():
+        network.load_state_dict(_below(tensors, f"networks/{name}/"))
+    for phase in trainer.phases:
+        _restore_optimizer(phase, _below(tensors, f"optimizer/{phase.name}/"))
+    for name, pool in trainer.pools.items():
+        saved = tensors.get(f"pool/{name}")
+        images = saved.to(trainer.device).unbind() if saved is not None else ()
+        pool.images = [image.clone() for image in images]
+    trainer.step = step
+
+
+def _refuse_other_networks(
+    expected: Mapping[str, torch.Size], tensors: Mapping[str, Tensor]
+) -> None:
+    saved = {name: tensor.shape for name, tensor in tensors.items() if name.startswith("networks/")}
+    differing = sorted(
+        name for name in {*expected, *saved} if expected.get(name) != saved.get(name)
+    )
+    if differing:
+        name = differing[0]
+        there, wanted = saved.get(name), expected.get(name)
+        message = (
+            f"the checkpoint was made by other networks: {len(differing)} tensors differ; the first, "
+            f"{name.removeprefix('networks/')}, is {tuple(there) if there else 'missing'} in the file "
+            f"and {tuple(wanted) if wanted else 'missing'} in the recipe's network\n"
+            "  a plugin may have changed since; environment.json names the versions of the run"
+        )
+        raise ImgtransError(message)
+
+
+def _restore_optimizer(phase: Phase, saved: Mapping[str, Tensor]) -> None:
+    moments: dict[str, dict[str, Tensor]] = {}
+    for key, value in saved.items():
+        moment, _, name = key.partition("/")
+        moments.setdefault(name, {})[moment] = value
+    # torch numbers parameters in the order they were given, which is that of ``parameters``.
+    current = phase.optimizer.state_dict()
+    current["state"] = {
+        index: moments[name] for index, name in enumerate(phase.parameters) if name in moments
+    }
+    phase.optimizer.load_state_dict(current)
+
+
+def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }
+
+
+def name_of(step: int) -> str:
+    """``step-00000500.safetensors``: names sort as steps do."""
+    return f"{PREFIX}{step:08d}.safetensors"
+
+
+def found(folder: Path) -> list[Path]:
+    """The checkpoints of a folder, newest first."""
+    pattern = re.compile(rf"{PREFIX}(\d+)\.safetensors")
+    files = [path for path in folder.glob(f"{PREFIX}*.safetensors") if pattern.fullmatch(path.name)]
+    return sorted(files, reverse=True)
+
+
+def newest(folder: Path, warn: Callable[[str], None]) -> Content | None:
+    """The newest whole checkpoint; damaged ones are set aside, loudly. None where there is none."""
+    for path in found(folder):
+        try:
+            return read(path)
+        except CorruptFileError as error:
+            aside = path.with_name(path.name + ".damaged")
+            path.replace(aside)
+            warn(f"{error}; set aside as {aside.name}, using the one before")
+    return None
+
+
+def prune(folder: Path, keep: int) -> None:
+    """Delete all but the newest ``keep`` checkpoints, and what a killed writer left."""
+    for path in found(folder)[keep:]:
+        path.unlink(missing_ok=True)
+    for path in folder.glob(".*.tmp"):
+        path.unlink(missing_ok=True)

@@ -1,0 +1,258 @@
+"""The command line. Commands parse, call and print; what they do lives elsewhere.
+
+Nothing here imports torch at module level, so that ``--help`` and ``list-components`` start fast.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from imgtrans import __version__
+from imgtrans.components import KINDS
+from imgtrans.problems import ImgtransError
+
+if TYPE_CHECKING:
+    from imgtrans.plugins import Plugin, Registry
+    from imgtrans.recipe import Recipe
+
+
+class _Commands(click.Group):
+    """A user's mistake ends in a message and an exit code, never in a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ImgtransError as error:
+            click.echo(f"error: {error}", err=True)
+            ctx.exit(error.exit_code)
+        except KeyboardInterrupt:
+            click.echo("stopped", err=True)
+            ctx.exit(130)
+
+
+def _examples(*lines: str) -> str:
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+plugin_option = click.option(
+    "--plugin",
+    "files",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE.py",
+    help="Also load components from this Python file.",
+)
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=_examples("imgtrans run quickstart", "imgtrans list-components"),
+)
+@click.version_option(__version__, prog_name="imgtrans")
+def main() -> None:
+    """Translate images from one look into another."""
+
+
+@main.command(
+    epilog=_examples(
+        "imgtrans run recipes/cyclegan_yosemite.toml --set train.steps=1000",
+        "imgtrans run --resume runs/cyclegan_yosemite",
+    )
+)
+@click.argument("recipe", required=False)
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY.KEY=VALUE",
+    help="Change one key of the recipe, such as train.steps=100; may be repeated.",
+)
+@click.option(
+    "--resume",
+    is_flag=False,
+    flag_value="",
+    metavar="[RUN]",
+    help="Continue RUN, or the newest unfinished run of RECIPE; starts one where there is none.",
+)
+@click.option("--name", help="Name of the run folder under runs/, instead of the recipe's name.")
+@click.option("--device", help="cpu, cuda, cuda:1, …; mps is untested. Default: the best there is.")
+@click.option("--quiet", "-q", is_flag=True, help="Show warnings and errors only.")
+@plugin_option
+def run(
+    recipe: str | None,
+    overrides: tuple[str, ...],
+    resume: str | None,
+    name: str | None,
+    device: str | None,
+    quiet: bool,  # noqa: FBT001 - click passes options by name
+    files: tuple[Path, ...],
+) -> None:
+    """Train RECIPE, a file or the name of an installed recipe, in a new folder under runs/."""
+    from imgtrans.monitor.display import Display
+    from imgtrans.recipe import read_recipe
+
+    _add_files(files)
+    if resume and recipe is None and resume.endswith(".toml"):
+        recipe, resume = resume, ""  # `--resume recipe.toml` means the recipe's newest run
+    if recipe is None and not resume:
+        message = "Missing argument 'RECIPE': a file, or the name of an installed recipe."
+        raise click.UsageError(message)
+    display = Display(quiet=quiet)
+    if name is not None:
+        overrides = (*overrides, f"name={json.dumps(name)}")
+    chosen = read_recipe(recipe, overrides, say=display.say) if recipe is not None else None
+    from imgtrans import running  # imports torch, so only once the recipe is right
+
+    target = Path(resume) if resume else resume is not None
+    sys.exit(
+        running.run(chosen, display, resume=target, overrides=overrides, device=device)
+    )
+
+
+@main.command(
+    "list-components",
+    epilog=_examples(
+        "imgtrans list-components generator", "imgtrans list-components --match 'res*' --json"
+    ),
+)
+@click.argument("kind", required=False, type=click.Choice(list(KINDS)))
+@click.option("--match", metavar="PATTERN", help="Only names that match, such as 'res*'.")
+@click.option("--plugins", is_flag=True, help="List plugins instead, with errors in full.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@plugin_option
+def list_components(
+    kind: str | None,
+    match: str | None,
+    plugins: bool,  # noqa: FBT001
+    as_json: bool,  # noqa: FBT001
+    files: tuple[Path, ...],
+) -> None:
+    """List what recipes can name with `use`, and what could not be loaded and why."""
+    registry = _add_files(files)
+    rows = [
+        {
+            "kind": each,
+            "name": f"{plugin.name}/{key}",
+            "summary": plugin.components[each][key].summary(),
+            "plugin": plugin.name,
+            "distribution": plugin.distribution,
+            "version": plugin.version,
+        }
+        for each, plugin, key in registry.matching(kind, match)
+    ]
+    broken = [_plugin_row(plugin) for plugin in registry.broken()]
+    if as_json:
+        listed: dict[str, Any] = {"components": rows, "not_loaded": broken}
+        if plugins:
+            listed = {"plugins": [_plugin_row(plugin) for plugin in registry.plugins.values()]}
+        click.echo(json.dumps(listed, indent=1))
+    elif plugins:
+        for plugin in registry.plugins.values():
+            click.echo(f"{plugin.name:<20} {plugin.package:<24} {plugin.why or 'loaded'}")
+    else:
+        _print_components(rows, broken)
+
+
+def _plugin_row(plugin: Plugin) -> dict[str, str]:
+    return {
+        "plugin": plugin.name,
+        "distribution": plugin.distribution,
+        "version": plugin.version,
+        "api": plugin.api,
+        "error": plugin.why,
+    }
+
+
+def _print_components(rows: list[dict[str, str]], broken: list[dict[str, str]]) -> None:
+    width = max((len(row["name"]) for row in rows), default=0)
+    for kind in KINDS:
+        chosen = [row for row in rows if row["kind"] == kind]
+        if chosen:
+            click.echo(click.style(kind.replace("_", " "), bold=True))
+        for row in chosen:
+            package = click.style(f"{row['distribution']} {row['version']}", dim=True)
+            click.echo(f"  {row['name']:<{width}}  {row['summary']}  {package}")
+    if not rows:
+        click.echo("no component matches")
+    if broken:
+        click.echo(click.style("not loaded", bold=True, fg="red"))
+    for row in broken:
+        click.echo(f"  {row['plugin']}  {row['distribution']} {row['version']}  {row['error']}")
+
+
+@main.command(
+    epilog=_examples(
+        "imgtrans validate my_recipe.toml", "imgtrans validate cyclegan_yosemite --dry-run"
+    )
+)
+@click.argument("recipes", nargs=-1, required=True, metavar="RECIPE…")
+@click.option("--set", "overrides", multiple=True, metavar="KEY.KEY=VALUE", help="Change one key.")
+@click.option(
+    "--dry-run", is_flag=True, help="Also build everything without memory, and look for the data."
+)
+@plugin_option
+def validate(
+    recipes: tuple[str, ...],
+    overrides: tuple[str, ...],
+    dry_run: bool,  # noqa: FBT001
+    files: tuple[Path, ...],
+) -> None:
+    """Check recipes and report every problem."""
+    from imgtrans.recipe import read_recipe
+
+    _add_files(files)
+    failed = 0
+    for name in recipes:
+        try:
+            recipe = read_recipe(name, overrides, say=click.echo)
+            click.echo(f"{name} is valid")
+            if dry_run:
+                _print_plan(recipe)
+        except ImgtransError as error:
+            click.echo(f"error: {error}", err=True)
+            failed = max(failed, error.exit_code)
+    sys.exit(failed)
+
+
+def _print_plan(recipe: Recipe) -> None:
+    from imgtrans.monitor.display import Display
+    from imgtrans.opening import dry_run_data
+    from imgtrans.plan import make_plan
+
+    plan = make_plan(recipe)
+    display = Display()
+    rows = [
+        (
+            network.name,
+            f"{network.parameters:,}",
+            str(network.forwards),
+            "×".join(map(str, network.output)) if network.output else "not used",
+        )
+        for network in plan.networks
+    ]
+    display.say()
+    display.table("", ["network", "parameters", "forwards per step", "output of a batch"], rows)
+    terms = zip(plan.losses, plan.weights, strict=True)
+    display.say()
+    display.rows(
+        [
+            ("losses", "\n".join(f"{weight:g} × {loss}" for loss, weight in terms)),
+            ("images", ", ".join(plan.images)),
+            ("steps", f"{recipe.train.steps:,}, {plan.forwards} network forwards each"),
+            ("data", dry_run_data(recipe)),
+        ]
+    )
+
+
+def _add_files(files: tuple[Path, ...]) -> Registry:
+    from imgtrans.plugins import registry
+
+    for file in files:
+        registry().add_file(file)
+    return registry()

@@ -1,0 +1,49 @@
+"""The hooks a plugin may implement: one per kind, no arguments, one typed return.
+
+Hooks only register. There are no lifecycle hooks, so the order of plugins cannot matter.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from importlib.resources.abc import Traversable
+
+    from imgtrans.components import Dataset, Discriminator, Generator, Loss, ResidualBlock
+
+hookspec = pluggy.HookspecMarker("imgtrans")
+hookimpl = pluggy.HookimplMarker("imgtrans")
+
+
+@hookspec
+def imgtrans_generators() -> Mapping[str, type[Generator]]:  # type: ignore[empty-body]
+    """Generators this plugin offers, by name: ``return {"unet": UNet}``."""
+
+
+@hookspec
+def imgtrans_discriminators() -> Mapping[str, type[Discriminator]]:  # type: ignore[empty-body]
+    """Discriminators this plugin offers, by name: ``return {"patch": Patch}``."""
+
+
+@hookspec
+def imgtrans_residual_blocks() -> Mapping[str, type[ResidualBlock]]:  # type: ignore[empty-body]
+    """Residual blocks this plugin offers, by name: ``return {"haar": Haar}``."""
+
+
+@hookspec
+def imgtrans_losses() -> Mapping[str, type[Loss]]:  # type: ignore[empty-body]
+    """Losses this plugin offers, by name: ``return {"edge": Edge}``."""
+
+
+@hookspec
+def imgtrans_datasets() -> Mapping[str, type[Dataset]]:  # type: ignore[empty-body]
+    """Datasets this plugin offers, by name: ``return {"dicom": Dicom}``."""
+
+
+@hookspec
+def imgtrans_recipes() -> Iterable[Traversable]:  # type: ignore[empty-body]
+    """Folders of ready recipes: ``return [importlib.resources.files(__name__) / "recipes"]``."""

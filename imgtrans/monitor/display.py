@@ -1,0 +1,122 @@
+"""What a person sees while something runs: one progress display, or plain lines off a terminal.
+
+Nothing here knows what training is; it is told what to show. Redraws at most four times a second.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+PLAIN_SECONDS: Final = 15.0
+"""Between two lines where the output is no terminal."""
+
+
+class Display:
+    """Shows notes, tables and progress on one console."""
+
+    def __init__(self, *, quiet: bool = False, console: Console | None = None) -> None:
+        """With ``quiet``, only warnings are shown."""
+        self._console = console or Console(highlight=False, soft_wrap=True)
+        self._errors = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._quiet = quiet
+        self._progress: Progress | None = None
+        self._task: Any = None
+        self._last = 0.0
+        self._warned: set[str] = set()
+
+    def say(self, text: str = "") -> None:
+        """One or more lines."""
+        if not self._quiet:
+            self._console.print(Text(text))
+
+    def warn(self, text: str) -> None:
+        """A line that ``--quiet`` does not hide; each text once."""
+        if text not in self._warned:
+            self._warned.add(text)
+            self._errors.print(Text(f"warning: {text}", style="bold yellow"))
+
+    def rows(self, rows: Sequence[tuple[str, str]]) -> None:
+        """Labels and what they stand for, aligned."""
+        width = max(len(label) for label, _ in rows)
+        for label, text in rows:
+            first, *more = text.split("\n")
+            self.say(f"{label:<{width}}  {first}")
+            for line in more:
+                self.say(f"{'':<{width}}  {line}")
+
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """A small table."""
+        if self._quiet:
+            return
+        table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+        for index, column in enumerate(columns):
+            table.add_column(column, justify="left" if index == 0 else "right")
+        for row in rows:
+            table.add_row(*row)
+        self._console.print(table)
+
+    def start(self, label: str, total: int, done: int = 0) -> None:
+        """Begin a progress display; it replaces one that is running."""
+        self.stop()
+        self._last = time.monotonic()
+        self._label, self._total = label, total
+        if self._quiet or not self._console.is_terminal:
+            return
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[facts]}"),
+            console=self._console,
+            refresh_per_second=4,
+            transient=True,
+        )
+        self._progress.start()
+        self._task = self._progress.add_task(label, total=total, completed=done, facts="")
+
+    def update(self, done: int, facts: Callable[[], str] = str) -> None:
+        """Show how far it is; ``facts`` is asked only when something is drawn."""
+        now = time.monotonic()
+        if self._progress is not None:
+            if now - self._last >= 0.25 or done == self._total:
+                self._last = now
+                self._progress.update(self._task, completed=done, facts=facts())
+        elif now - self._last >= PLAIN_SECONDS or done == self._total:
+            self._last = now
+            self.say(f"{self._label} {done:,}/{self._total:,}  {facts()}".rstrip())
+
+    def counter(self, label: str, total: int) -> Callable[[], None]:
+        """Begin a display that counts up by one at each call."""
+        self.start(label, total)
+        count = 0
+
+        def tick() -> None:
+            nonlocal count
+            count += 1
+            self.update(count)
+
+        return tick
+
+    def stop(self) -> None:
+        """End the progress display; the lines after it stay."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+
+def losses_line(losses: Mapping[str, float]) -> str:
+    """Losses as ``cycle 0.31/0.28``: a loss's directions side by side."""
+    grouped: dict[str, list[str]] = {}
+    for name, value in losses.items():
+        grouped.setdefault(name.partition("/")[0], []).append(f"{value:.3g}")
+    return "  ".join(f"{name} {'/'.join(values)}" for name, values in grouped.items())

@@ -1,0 +1,180 @@
+"""The run folder: what a training leaves, and who may write to it.
+
+Every run gets its own folder, made atomically; nothing is ever overwritten. A lock that the kernel
+frees, however the process ends, keeps a second process out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from filelock import FileLock, Timeout
+
+from imgtrans.problems import ImgtransError, RunInUseError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+RUNS: Final = Path("runs")
+
+
+class RunFolder:
+    """One run's folder, locked while it is open."""
+
+    def __init__(self, path: Path) -> None:
+        """Not locked yet; use it in a ``with`` statement."""
+        self.path = path
+        self.checkpoints = path / "checkpoints"
+        self.samples = path / "samples"
+        self._lock = FileLock(path / ".lock", timeout=0)
+        self._status: dict[str, Any] = {}
+        self._metrics: Any = None
+
+    @classmethod
+    def create(cls, name: str) -> RunFolder:
+        """A new folder ``runs/NAME``, or ``runs/NAME-2`` and so on where it is taken.
+
+        Raises:
+            ImgtransError: the folder cannot be made.
+        """
+        number = 1
+        while True:
+            path = RUNS / (name if number == 1 else f"{name}-{number}")
+            try:
+                path.parent.mkdir(exist_ok=True)
+                path.mkdir()
+            except FileExistsError:
+                number += 1  # taken, perhaps a moment ago by another process
+            except OSError as error:
+                message = f"the run folder {path.absolute()} cannot be made: {error.strerror}"
+                raise ImgtransError(message) from None
+            else:
+                return cls(path)
+
+    def __enter__(self) -> Self:
+        """Lock the folder and make what is missing in it.
+
+        Raises:
+            RunInUseError: another process holds it; the text names it.
+        """
+        try:
+            self._lock.acquire()
+        except Timeout:
+            raise RunInUseError(self._holder()) from None
+        except OSError as error:
+            message = f"{self.path} cannot be written: {error.strerror}"
+            raise ImgtransError(message) from None
+        self.checkpoints.mkdir(exist_ok=True)
+        self.samples.mkdir(exist_ok=True)
+        self._status = self.read("status.json")
+        now = _now()
+        self._status.setdefault("started", now)
+        self._status |= {"pid": os.getpid(), "host": socket.gethostname(), "since": now}
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the metrics and free the lock."""
+        if self._metrics is not None:
+            self._metrics.close()
+        self._lock.release()
+
+    def _holder(self) -> str:
+        status = self.read("status.json")
+        who = f"process {status.get('pid', '?')} on {status.get('host', '?')}"
+        since = status.get("since")
+        return (
+            f"{self.path} is in use by {who}{f', since {since}' if since else ''}\n"
+            "  wait for it or stop it; a new run of the recipe gets a folder of its own"
+        )
+
+    def read(self, name: str) -> dict[str, Any]:
+        """A JSON file of the folder; empty where it is missing or not whole."""
+        try:
+            content = json.loads((self.path / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return content if isinstance(content, dict) else {}
+
+    def write(self, name: str, content: dict[str, Any] | str) -> None:
+        """Replace a text or JSON file atomically."""
+        text = content if isinstance(content, str) else json.dumps(content, indent=1) + "\n"
+        beside = self.path / f".{name}.tmp"
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(self.path / name)
+
+    def status(self, **changes: Any) -> None:
+        """Write how the run stands."""
+        self._status |= changes | {"updated": _now()}
+        self.write("status.json", self._status)
+
+    def log(self, line: dict[str, Any]) -> None:
+        """Append one step to ``metrics.jsonl``."""
+        if self._metrics is None:
+            self._metrics = (self.path / "metrics.jsonl").open("a", encoding="utf-8")
+        self._metrics.write(json.dumps(line) + "\n")
+        self._metrics.flush()
+
+    def sync_metrics(self) -> None:
+        """Bring the log to the disk: a checkpoint must never be newer than the log before it."""
+        if self._metrics is not None:
+            os.fsync(self._metrics.fileno())
+
+    def cut_metrics(self, step: int) -> None:
+        """Drop the steps after a checkpoint, which will be made again, so that none is doubled."""
+        path = self.path / "metrics.jsonl"
+        if not path.exists():
+            return
+        beside = path.with_name(".metrics.jsonl.tmp")
+        with path.open(encoding="utf-8") as old, beside.open("w", encoding="utf-8") as new:
+            for line in old:
+                if not line.endswith("\n") or json.loads(line)["step"] > step:
+                    break
+                new.write(line)
+            new.flush()
+            os.fsync(new.fileno())
+        beside.replace(path)
+
+
+def unfinished(name: str) -> RunFolder | None:
+    """The newest run of this name that is not done, or None."""
+    pattern = re.compile(rf"{re.escape(name)}(?:-(\d+))?")
+    numbered = [
+        (int(match[1] or 1), path)
+        for path in (RUNS.iterdir() if RUNS.is_dir() else ())
+        if (match := pattern.fullmatch(path.name)) and (path / "recipe.toml").is_file()
+    ]
+    for _, path in sorted(numbered, reverse=True):
+        folder = RunFolder(path)
+        if folder.read("status.json").get("state") != "done":
+            return folder
+    return None
+
+
+def open_run(path: Path) -> RunFolder:
+    """The run folder at a path, or of that name under ``runs``.
+
+    Raises:
+        ImgtransError: there is no run there.
+    """
+    for place in (path, RUNS / path):
+        if (place / "recipe.toml").is_file():
+            return RunFolder(place)
+    there = sorted(each.parent.name for each in RUNS.glob("*/recipe.toml"))
+    message = f"{path} is no run folder; runs here: {', '.join(there) or 'none'}"
+    raise ImgtransError(message)
+
+
+def _now() -> str:
+    return datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="seconds")

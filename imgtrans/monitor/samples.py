@@ -1,0 +1,45 @@
+"""Sample grids: the same held-out images through the generators, again and again as they learn."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torchvision.io import encode_png
+from torchvision.utils import make_grid
+
+from imgtrans.checkpoint import write_bytes
+from imgtrans.training import evaluating
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from imgtrans.training import Trainer
+
+
+def write_samples(folder: Path, trainer: Trainer, x: Tensor, y: Tensor) -> None:
+    """Write ``step-NNNNNNNN-DIRECTION.png``: a row per image; source, fake, reconstructed.
+
+    Args:
+        folder: of the sample grids.
+        trainer: its generators translate in evaluation mode; its step names the files.
+        x: ``N×C×H×W`` in [-1, 1], held-out images of the first domain.
+        y: the same of the second.
+
+    Raises:
+        OSError: a file could not be written.
+    """
+    for index, direction in enumerate(trainer.directions):
+        source = (x, y)[index].to(trainer.device, trainer.dtype)
+        networks = [net for net in (direction.generator, direction.back) if net is not None]
+        columns = [source]
+        with evaluating(networks), direction.autocast():
+            for network in networks:
+                columns.append(network(columns[-1]))
+        cells = torch.stack([column.float().cpu() for column in columns], dim=1).flatten(0, 1)
+        grid = make_grid((cells + 1) / 2, nrow=len(columns), padding=2, pad_value=1.0)
+        pixels = (grid.clamp(0, 1) * 255).round().byte()
+        name = f"step-{trainer.step:08d}-{direction.name.replace('_', '-')}.png"
+        write_bytes(folder / name, encode_png(pixels).numpy().tobytes())

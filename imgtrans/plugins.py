@@ -1,0 +1,282 @@
+"""Finds plugins, loads each in isolation, resolves names, and knows who provides what.
+
+A broken plugin becomes a record with its error and hides no other; names have no precedence, so
+installing a package never changes what an existing recipe means. Never imports torch.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import importlib.util
+import os
+import re
+import sys
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pluggy
+
+from imgtrans import hooks
+from imgtrans.components import KINDS, Component, is_abstract, kind_name, kind_noun
+from imgtrans.problems import RecipeError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from importlib.resources.abc import Traversable
+
+GROUP: Final = "imgtrans.v1"
+"""The entry-point group; the API's version is in its name."""
+
+HOOKS: Final[dict[str, str]] = {
+    "generator": "imgtrans_generators",
+    "discriminator": "imgtrans_discriminators",
+    "residual_block": "imgtrans_residual_blocks",
+    "loss": "imgtrans_losses",
+    "dataset": "imgtrans_datasets",
+}
+"""The hook of each kind."""
+
+
+class UnknownComponentError(LookupError):
+    """No component, or more than one, answers to a name; the text says which are there."""
+
+
+@dataclass
+class Plugin:
+    """One plugin: where it comes from, what it offers, or why it could not be loaded."""
+
+    name: str
+    distribution: str
+    version: str
+    api: str = GROUP
+    error: BaseException | None = None
+    why: str = ""
+    components: dict[str, dict[str, type[Component]]] = field(default_factory=dict)
+    recipes: list[Traversable] = field(default_factory=list)
+
+    @property
+    def package(self) -> str:
+        """Distribution and version, as ``pip`` would name them."""
+        return f"{self.distribution} {self.version}".strip()
+
+
+class Registry:
+    """Plugins found on this machine; each is loaded when first needed."""
+
+    def __init__(self, entry_points: Iterable[metadata.EntryPoint]) -> None:
+        """Record the plugins' names; nothing is imported yet."""
+        self.plugins: dict[str, Plugin] = {}
+        self._loaders: dict[str, Callable[[], Any]] = {}
+        self._names: dict[type[Component], str] = {}
+        self._manager = pluggy.PluginManager("imgtrans")
+        self._manager.add_hookspecs(hooks)
+        for entry_point in entry_points:
+            self._declare(entry_point)
+
+    def _declare(self, entry_point: metadata.EntryPoint) -> None:
+        dist = entry_point.dist
+        plugin = Plugin(
+            entry_point.name, dist.name if dist else "?", dist.version if dist else "",
+            entry_point.group,
+        )  # fmt: skip
+        if plugin.api != GROUP:
+            plugin.why = f"written for {plugin.api}; this imgtrans reads {GROUP}"
+            self.plugins.setdefault(f"{plugin.name} ({plugin.api})", plugin)
+        elif (twin := self.plugins.get(plugin.name)) is not None:
+            if twin.distribution == plugin.distribution:
+                return  # an editable and an installed copy of one distribution
+            twin.why = (
+                f'two distributions call their plugin "{plugin.name}": {twin.package} and '
+                f"{plugin.package}; uninstall one of them"
+            )
+            self._loaders.pop(plugin.name, None)
+        else:
+            self.plugins[plugin.name] = plugin
+            self._loaders[plugin.name] = entry_point.load
+
+    def add_file(self, path: Path) -> None:
+        """Offer a local Python file as a plugin named after its stem.
+
+        Raises:
+            RecipeError: there is no such file, its name is taken, or it cannot be loaded.
+        """
+        name = path.stem
+        if not path.is_file() or path.suffix != ".py":
+            message = f"--plugin {path}: there is no such Python file"
+            raise RecipeError(message)
+        if name in self.plugins:
+            other = self.plugins[name].package
+            message = f'--plugin {path}: a plugin called "{name}" exists ({other}); rename the file'
+            raise RecipeError(message)
+        self.plugins[name] = plugin = Plugin(name, str(path), "")
+        self._loaders[name] = lambda: _import_file(path)
+        self.load(name)
+        if plugin.why:
+            message = f"--plugin {path}: {plugin.why}"
+            raise RecipeError(message) from plugin.error
+
+    def load(self, name: str) -> Plugin:
+        """Import one plugin and collect what it offers; whatever it raises becomes its record."""
+        plugin = self.plugins[name]
+        loader = self._loaders.pop(name, None)
+        if loader is None:
+            return plugin
+        try:
+            module = loader()
+            self._manager.register(module, name)
+            self._check_hooks(module, name)
+            plugin.components = {kind: self._collect(kind, module) for kind in KINDS}
+            plugin.recipes = list(self._call("imgtrans_recipes", module) or ())
+        except (Exception, SystemExit) as error:  # a plugin may raise anything at all
+            if os.environ.get("IMGTRANS_STRICT") == "1":
+                raise
+            plugin.error, plugin.why = error, f"{type(error).__name__}: {error}"
+            plugin.components, plugin.recipes = {}, []
+            if self._manager.has_plugin(name):
+                self._manager.unregister(name=name)
+        for components in plugin.components.values():
+            for key, component in components.items():
+                self._names[component] = f"{name}/{key}"
+        return plugin
+
+    def _check_hooks(self, module: Any, name: str) -> None:
+        known = {*HOOKS.values(), "imgtrans_recipes"}
+        for attribute in dir(module):
+            marked = hasattr(getattr(module, attribute, None), "imgtrans_impl")
+            if marked and attribute not in known:
+                message = f'"{attribute}" is no hook of imgtrans{did_you_mean(attribute, known)}'
+                raise TypeError(message)
+        if not any(hasattr(getattr(module, hook, None), "imgtrans_impl") for hook in known):
+            message = f'plugin "{name}" implements no hook; mark its functions with @hookimpl'
+            raise TypeError(message)
+
+    def _call(self, hook: str, module: Any) -> Any:
+        for implementation in getattr(self._manager.hook, hook).get_hookimpls():
+            if implementation.plugin is module:
+                return implementation.function()
+        return None
+
+    def _collect(self, kind: str, module: Any) -> dict[str, type[Component]]:
+        offered, hook, base = self._call(HOOKS[kind], module), HOOKS[kind], KINDS[kind]
+        if offered is None:
+            return {}
+        if not hasattr(offered, "items"):
+            message = f"{hook} must return a mapping of names to classes, not {offered!r}"
+            raise TypeError(message)
+        for key, component in offered.items():
+            if not isinstance(key, str) or not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", key):
+                message = f"{hook}: {key!r} is no name: use lower-case letters, digits and . _ -"
+                raise TypeError(message)
+            if not isinstance(component, type) or not issubclass(component, base):
+                message = f'{hook}: "{key}" must be a subclass of {base.__name__}, not {component}'
+                raise TypeError(message)
+            if is_abstract(component):
+                missing = ", ".join(sorted(component.__abstractmethods__))
+                message = f'{hook}: "{key}" does not define {missing}'
+                raise TypeError(message)
+        return dict(offered)
+
+    def load_all(self) -> list[Plugin]:
+        """Every plugin, loaded, in the order of their names."""
+        return [self.load(name) for name in sorted(self.plugins)]
+
+    def components(self, kind: type[Component]) -> dict[str, type[Component]]:
+        """Full name to class of every component that may fill a field of this kind."""
+        return {
+            f"{plugin.name}/{key}": component
+            for plugin in self.load_all()
+            for key, component in plugin.components.get(kind_name(kind), {}).items()
+            if issubclass(component, kind)
+        }
+
+    def names(self, kind: type[Component]) -> list[str]:
+        """Full names of a kind's components."""
+        return sorted(self.components(kind))
+
+    def find(self, kind: type[Component], name: str) -> type[Component]:
+        """The component that a recipe names; a full name loads only its own plugin.
+
+        Raises:
+            UnknownComponentError: none or several answer to it; the text says which are there.
+        """
+        plugin_name, _, key = name.rpartition("/")
+        if plugin_name in self.plugins:
+            plugin = self.load(plugin_name)
+            component = plugin.components.get(kind_name(kind), {}).get(key)
+            if component is not None and issubclass(component, kind):
+                return component
+            if plugin.why:
+                raise UnknownComponentError(_broken(kind, name, plugin))
+        known = self.components(kind)
+        if plugin_name:
+            raise UnknownComponentError(self._unknown(kind, name, known))
+        matches = [full for full in known if full.rpartition("/")[2] == key]
+        if len(matches) > 1:
+            candidates = ", ".join(matches)
+            message = (
+                f'{kind_noun(kind)} "{name}" is offered by several plugins: {candidates}; '
+                "write the full name"
+            )
+            raise UnknownComponentError(message)
+        if not matches:
+            raise UnknownComponentError(self._unknown(kind, name, known))
+        return known[matches[0]]
+
+    def _unknown(self, kind: type[Component], name: str, known: Mapping[str, Any]) -> str:
+        message = f'no {kind_noun(kind)} "{name}" is installed{did_you_mean(name, known)}'
+        message = message.removesuffix(";") + f" (installed: {', '.join(known) or 'none'})"
+        broken = [f"{plugin.package} ({plugin.why})" for plugin in self.broken()]
+        return message + (f"; not loaded: {', '.join(broken)}" if broken else "")
+
+    def broken(self) -> list[Plugin]:
+        """Plugins that could not be loaded, among those tried so far."""
+        return [plugin for plugin in self.plugins.values() if plugin.why]
+
+    def name_of(self, component: type[Component]) -> str:
+        """The full name that a recipe uses; ``local:module.Class`` where no plugin offers it."""
+        if component not in self._names:
+            self.load_all()
+        local = f"local:{component.__module__}.{component.__qualname__}"
+        return self._names.get(component, local)
+
+    def matching(self, kind: str | None, pattern: str | None) -> Iterator[tuple[str, Plugin, str]]:
+        """Kind, plugin and key of the components whose name matches; every plugin is loaded."""
+        plugins = self.load_all()
+        for each in [kind] if kind else KINDS:
+            for plugin in plugins:
+                for key in sorted(plugin.components.get(each, {})):
+                    full = f"{plugin.name}/{key}"
+                    if pattern is None or any(
+                        fnmatch.fnmatchcase(text, pattern) for text in (full, key)
+                    ):
+                        yield each, plugin, key
+
+
+def _broken(kind: type[Component], name: str, plugin: Plugin) -> str:
+    return (
+        f'no {kind_noun(kind)} "{name}": its plugin {plugin.package} is installed but could not be '
+        f"loaded ({plugin.why}); run `imgtrans list-components --plugins`"
+    )
+
+
+def _import_file(path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        message = f"{path} is not a Python module"
+        raise ImportError(message)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module  # pydantic and pickle look a class's module up by its name
+    spec.loader.exec_module(module)
+    return module
+
+
+@lru_cache(maxsize=1)
+def registry() -> Registry:
+    """The plugins installed here, in this and in other API versions."""
+    entry_points = metadata.entry_points()
+    groups = [group for group in entry_points.groups if re.fullmatch(r"imgtrans\.v\d+", group)]
+    found = [entry for group in sorted(groups) for entry in entry_points.select(group=group)]
+    return Registry(found)

@@ -1,0 +1,229 @@
+"""The Recipe model: every key a recipe may hold, with its default, range and meaning.
+
+Each field is declared free or fixed on resume (``FREE``, ``FIXED``). Never imports torch.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from imgtrans.components import (
+    FIXED,
+    FREE,
+    Dataset,
+    Discriminator,
+    Generator,
+    Loss,
+    dump,
+)
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+KEY = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
+
+
+class Table(BaseModel):
+    """A table of a recipe: unknown keys are errors, values do not change once read."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False
+    )
+
+
+class Adam(Table):
+    """The optimizer of one phase (Kingma and Ba, 2015)."""
+
+    learning_rate: float = Field(
+        2e-4, gt=0, description="step size before any decay", json_schema_extra=FREE
+    )
+    betas: tuple[float, float] = Field(
+        (0.5, 0.999),
+        description="decay rates of the first and second moments, each in [0, 1)",
+        json_schema_extra=FREE,
+    )
+
+    @field_validator("betas")
+    @classmethod
+    def _in_range(cls, betas: tuple[float, float]) -> tuple[float, float]:
+        if not all(0 <= beta < 1 for beta in betas):
+            message = "must be two numbers, each at least 0 and below 1"
+            raise ValueError(message)
+        return betas
+
+
+class Train(Table):
+    """How long, in what order and how fast to train, and what to keep."""
+
+    steps: PositiveInt = Field(
+        description="training steps; each sees batch_size images of both domains",
+        json_schema_extra=FREE,
+    )
+    batch_size: PositiveInt = Field(
+        1, description="images of each domain per step", json_schema_extra=FIXED
+    )
+    order: Literal["discriminators-first", "generators-first"] = Field(
+        "generators-first",
+        description="which phase of a step comes first; the other sees its result",
+        json_schema_extra=FIXED,
+    )
+    seed: NonNegativeInt = Field(
+        0, description="of weights, data order, dropout and replay", json_schema_extra=FIXED
+    )
+    pool_images: NonNegativeInt = Field(
+        0,
+        description="past fakes kept per direction to show discriminators (Shrivastava et al., "
+        "2017); 0 shows each step's own",
+        json_schema_extra=FIXED,
+    )
+    decay_steps: NonNegativeInt = Field(
+        0,
+        description="the last steps, over which the learning rates fall linearly towards 0",
+        json_schema_extra=FREE,
+    )
+    precision: Literal["auto", "float32", "bfloat16", "float64"] = Field(
+        "auto",
+        description="arithmetic of the networks; auto: bfloat16 autocast on CUDA, else float32",
+        json_schema_extra=FIXED,
+    )
+    workers: NonNegativeInt | Literal["auto"] = Field(
+        "auto",
+        description="processes that read images; auto: none where they are cached",
+        json_schema_extra=FREE,
+    )
+    cache: Literal["auto", "memory", "none"] = Field(
+        "auto",
+        description="keep decoded images in memory; auto: where they fit",
+        json_schema_extra=FREE,
+    )
+    sample_every: PositiveInt = Field(
+        500, description="steps between sample grids", json_schema_extra=FREE
+    )
+    checkpoint_every: PositiveInt = Field(
+        500, description="steps between checkpoints", json_schema_extra=FREE
+    )
+    keep: PositiveInt = Field(
+        3, description="newest checkpoints kept, the final one included", json_schema_extra=FREE
+    )
+    generators: Adam = Field(
+        Adam(), description="optimizer of the generators", json_schema_extra=FREE
+    )
+    discriminators: Adam = Field(
+        Adam(), description="optimizer of the discriminators", json_schema_extra=FREE
+    )
+
+    @model_validator(mode="after")
+    def _decay_fits(self) -> Self:
+        if self.decay_steps > self.steps:
+            text = f"must be at most steps ({self.steps}); the decay ends with the training"
+            raise problem(("decay_steps",), text, self.decay_steps)
+        return self
+
+    def rate_factor(self, step: int) -> float:
+        """What the learning rates are multiplied by in a step, counted from 0; never 0.
+
+        Constant, then linear: with ``decay_steps = d`` the last d steps use d/(d+1) … 1/(d+1).
+        """
+        return min(1.0, (self.steps - step) / (self.decay_steps + 1))
+
+
+class Recipe(Table):
+    """One training, whole: data, networks, losses and schedule."""
+
+    format: Literal[1] = Field(1, description="of recipes; 1 today", json_schema_extra=FIXED)
+    name: str = Field(
+        pattern=NAME, description="of the run folder under runs/", json_schema_extra=FREE
+    )
+    domains: tuple[str, str] = Field(
+        ("x", "y"), description="what x and y show", json_schema_extra=FIXED
+    )
+    directions: Literal["both", "x_to_y"] = Field(
+        "both", description="translations to learn", json_schema_extra=FIXED
+    )
+    dataset: Dataset = Field(description="what images there are", json_schema_extra=FIXED)
+    fallback: Dataset | None = Field(
+        None,
+        description="used, with a loud warning, where the dataset's images are missing",
+        json_schema_extra=FREE,
+    )
+    generator: Generator = Field(
+        description="one is built per direction", json_schema_extra=FIXED
+    )
+    discriminator: Discriminator | None = Field(
+        None, description="one is built per target domain", json_schema_extra=FIXED
+    )
+    loss: dict[str, Loss] = Field(
+        min_length=1, description="by a name of your choice", json_schema_extra=FIXED
+    )
+    train: Train = Field(description="schedule", json_schema_extra=FREE)
+
+    @field_validator("domains")
+    @classmethod
+    def _two_names(cls, domains: tuple[str, str]) -> tuple[str, str]:
+        import re
+
+        if len(set(domains)) < 2 or not all(re.match(KEY, name) for name in domains):
+            message = "must be two different names of letters, digits, _ and -"
+            raise ValueError(message)
+        return domains
+
+    @field_validator("loss")
+    @classmethod
+    def _named_losses(cls, loss: dict[str, Loss]) -> dict[str, Loss]:
+        import re
+
+        bad = [name for name in loss if not re.match(KEY, name)]
+        if bad:
+            message = f"{bad[0]!r} is no name for a loss: use letters, digits, _ and -"
+            raise ValueError(message)
+        return loss
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> Self:
+        for table in ("dataset", "fallback"):
+            dataset, multiple = getattr(self, table), self.generator.multiple
+            if dataset is not None and dataset.image_size % multiple:
+                below = dataset.image_size // multiple * multiple
+                near = [size for size in (below, below + multiple) if size]
+                text = f"must be a multiple of {multiple} for this generator: {near}"
+                raise problem((table, "image_size"), text, dataset.image_size)
+        return self
+
+    @property
+    def direction_names(self) -> tuple[str, ...]:
+        """``("summer_to_winter", "winter_to_summer")``, or the first of them."""
+        x, y = self.domains
+        both = (f"{x}_to_{y}", f"{y}_to_{x}")
+        return both if self.directions == "both" else both[:1]
+
+    def tables(self) -> dict[str, Any]:
+        """The resolved recipe as TOML tables: full names, every default filled in."""
+        return {
+            "format": self.format,
+            "name": self.name,
+            "domains": list(self.domains),
+            "directions": self.directions,
+            "dataset": dump(self.dataset),
+            **({"fallback": dump(self.fallback)} if self.fallback else {}),
+            "generator": dump(self.generator),
+            **({"discriminator": dump(self.discriminator)} if self.discriminator else {}),
+            "loss": {name: dump(loss) for name, loss in self.loss.items()},
+            "train": self.train.model_dump(mode="json"),
+        }
+
+
+def problem(location: tuple[str, ...], text: str, given: object) -> ValidationError:
+    """A problem between several keys, shown at the one to change."""
+    custom = PydanticCustomError("recipe", "{text}", {"text": text})
+    details: InitErrorDetails = {"type": custom, "loc": location, "input": given}
+    return ValidationError.from_exception_data("recipe", [details])

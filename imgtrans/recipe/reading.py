@@ -1,0 +1,208 @@
+"""Reads recipes: finds the file, applies one-level ``extends`` and ``--set``, reports every problem.
+
+Merging happens on plain tables before anything is checked, so the whole result is validated once.
+"""
+
+from __future__ import annotations
+
+import importlib.resources
+import re
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tomli_w
+from pydantic import ValidationError
+
+from imgtrans.problems import RecipeError, as_toml, describe, did_you_mean
+from imgtrans.recipe.model import Recipe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from importlib.resources.abc import Traversable
+
+
+def shipped_recipes() -> dict[str, Traversable]:
+    """Recipes that installed packages bring, by name; a plugin's also as ``plugin/name``."""
+    from imgtrans.plugins import registry
+
+    package = importlib.resources.files("imgtrans")
+    inside = package / "recipes"  # in a wheel; in a checkout they stand beside the package
+    folder = inside if inside.is_dir() else Path(str(package)).parent / "recipes"
+    found = _recipes_in(folder)
+    for plugin in registry().load_all():
+        for each in plugin.recipes:
+            for name, file in _recipes_in(each).items():
+                found[f"{plugin.name}/{name}"] = file
+    return found
+
+
+def _recipes_in(folder: Traversable) -> dict[str, Traversable]:
+    if not folder.is_dir():
+        return {}
+    files = [file for file in folder.iterdir() if file.name.endswith(".toml")]
+    return {file.name.removesuffix(".toml"): file for file in sorted(files, key=lambda f: f.name)}
+
+
+def find_recipe(name: str, beside: Path | None = None) -> Traversable:
+    """A recipe file, or an installed recipe by its name.
+
+    Args:
+        name: a path, or a name such as ``cyclegan_yosemite``.
+        beside: the folder that a relative path starts from; default: the current one.
+
+    Raises:
+        RecipeError: there is no such recipe.
+    """
+    path = (beside or Path()) / Path(name).expanduser()
+    if path.is_file():
+        return path
+    shipped = shipped_recipes()
+    matches = [full for full in shipped if name in (full, full.rpartition("/")[2])]
+    if name in shipped or len(matches) == 1:
+        return shipped[name if name in shipped else matches[0]]
+    if len(matches) > 1:
+        message = f'several recipes are called "{name}": {", ".join(matches)}; write the full name'
+        raise RecipeError(message)
+    stem = Path(name).stem
+    guess = f"; did you mean the installed recipe {stem}?" if stem in shipped else (
+        did_you_mean(stem, shipped)
+    )  # fmt: skip
+    message = (
+        f"there is no recipe {name}{guess}\n"
+        f"  a recipe is a TOML file or one of: {', '.join(shipped) or 'none installed'}"
+    )
+    raise RecipeError(message)
+
+
+def read_recipe(
+    name: str,
+    overrides: Sequence[str] = (),
+    *,
+    say: Callable[[str], None] = lambda _: None,
+) -> Recipe:
+    """Read, merge and check a recipe.
+
+    Args:
+        name: a file, or the name of an installed recipe.
+        overrides: ``key.key=value``, the value in TOML or a plain word.
+        say: shows notes, such as keys that a changed ``use`` discards.
+
+    Raises:
+        RecipeError: it cannot be found, read or used; the text lists every problem.
+    """
+    file = find_recipe(name)
+    tables = _parse(file)
+    base_name = tables.pop("extends", None)
+    if base_name is not None:
+        tables = _extend(base_name, tables, file, say)
+    for override in overrides:
+        _override(tables, override, say)
+    where = f"{name} (with --set)" if overrides else name
+    return check(tables, where)
+
+
+def check(tables: dict[str, Any], where: str) -> Recipe:
+    """A recipe from tables.
+
+    Raises:
+        RecipeError: with every problem, in the notation of the file.
+    """
+    try:
+        return Recipe.model_validate(tables)
+    except ValidationError as error:
+        raise describe(error, Recipe, tables, where) from None
+
+
+def _parse(file: Traversable) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        message = f"{file} is not a TOML file: {error}"
+        raise RecipeError(message) from None
+    except OSError as error:
+        message = f"{file} cannot be read: {error.strerror}"
+        raise RecipeError(message) from None
+
+
+def _extend(
+    base_name: object, tables: dict[str, Any], file: Traversable, say: Callable[[str], None]
+) -> dict[str, Any]:
+    if not isinstance(base_name, str):
+        message = f"{file}: extends = {as_toml(base_name)} must be a recipe's name or file"
+        raise RecipeError(message)
+    base_file = find_recipe(base_name, Path(str(file)).parent)
+    base = _parse(base_file)
+    if "extends" in base:
+        message = (
+            f"{file} extends {base_name}, which itself extends {as_toml(base['extends'])}; "
+            "only one level is read: extend the last one and repeat what differs"
+        )
+        raise RecipeError(message)
+    _merge(base, tables, (), say)
+    return base
+
+
+def _merge(
+    base: dict[str, Any],
+    over: Mapping[str, Any],
+    path: tuple[str, ...],
+    say: Callable[[str], None],
+) -> None:
+    for key, value in over.items():
+        below = base.get(key)
+        if isinstance(below, dict) and isinstance(value, dict):
+            if "use" in value:
+                _choose(below, value["use"], (*path, key), say)
+            _merge(below, value, (*path, key), say)
+        else:
+            base[key] = value
+
+
+def _choose(
+    table: dict[str, Any], use: object, path: tuple[str, ...], say: Callable[[str], None]
+) -> None:
+    """Another component takes over a table: the old one's keys would not fit it."""
+    old = table.get("use")
+    others = [key for key in table if key != "use"]
+    if old is not None and old != use and others:
+        say(
+            f"[{'.'.join(path)}] use is now {as_toml(use)} instead of {as_toml(old)}; "
+            f"discarded the keys of the old one: {', '.join(others)}"
+        )
+        table.clear()
+    table["use"] = use
+
+
+def _override(tables: dict[str, Any], override: str, say: Callable[[str], None]) -> None:
+    path, equals, text = override.partition("=")
+    keys = [key.strip() for key in path.split(".")]
+    if not equals or not all(re.fullmatch(r"[A-Za-z0-9_-]+", key) for key in keys):
+        message = f'--set {override}: write key.key=value, such as "train.steps=100"'
+        raise RecipeError(message)
+    table: Any = tables
+    for depth, key in enumerate(keys[:-1]):
+        if isinstance(table.get(key), str):
+            table[key] = {"use": table[key]}  # the short form: block = "haar"
+        table = table.setdefault(key, {})
+        if not isinstance(table, dict):
+            message = f"--set {override}: {'.'.join(keys[: depth + 1])} is a value, not a table"
+            raise RecipeError(message)
+    value = _value(text.strip())
+    if keys[-1] == "use" and len(keys) > 1:
+        _choose(table, value, tuple(keys[:-1]), say)
+    else:
+        table[keys[-1]] = value
+
+
+def _value(text: str) -> Any:
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    return parsed["value"] if set(parsed) == {"value"} else text
+
+
+def to_toml(recipe: Recipe) -> str:
+    """The resolved recipe as a file that reads back as an equal recipe."""
+    return tomli_w.dumps(recipe.tables())

@@ -1,0 +1,458 @@
+"""One run from recipe to results: makes or continues a run folder, trains, shows and saves.
+
+``run`` below reads in the order of what happens; each part lives in a module of its own.
+"""
+
+from __future__ import annotations
+
+import platform
+import signal
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import psutil
+import torch
+import torchvision
+
+import imgtrans
+from imgtrans import checkpoint
+from imgtrans.building import best_device, build_trainer, precision_of
+from imgtrans.data import Waiting, fingerprint, held_out, open_store, open_training, spread
+from imgtrans.evaluation import compare
+from imgtrans.inference import MODEL, save_model
+from imgtrans.monitor.display import losses_line
+from imgtrans.monitor.folder import RunFolder
+from imgtrans.monitor.report import write_report
+from imgtrans.monitor.samples import write_samples
+from imgtrans.opening import (
+    Data,
+    check_environment,
+    find_data,
+    find_run,
+    networks_line,
+    open_resumed,
+)
+from imgtrans.plan import make_plan
+from imgtrans.plugins import registry
+from imgtrans.problems import ImgtransError, RecipeError
+from imgtrans.recipe import Recipe, to_toml
+from imgtrans.training import NonFiniteLossError, Trainer, train_step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+    from types import FrameType
+
+    from torch import Tensor
+
+    from imgtrans.data import TrainingData
+    from imgtrans.monitor.display import Display
+    from imgtrans.plan import Plan
+
+SAMPLES: Final = 8
+REPORT_SECONDS: Final = 30.0
+FAILED_SAVES: Final = 2
+"""After so many failed saves in a row a run ends: what it still learns could not be kept."""
+
+
+def run(
+    recipe: Recipe | None,
+    display: Display,
+    *,
+    resume: bool | Path = False,
+    overrides: Sequence[str] = (),
+    device: str | None = None,
+) -> int:
+    """Train a recipe, or continue a run.
+
+    Args:
+        recipe: with the overrides applied; None continues a run with its own recipe.
+        display: shows how it goes.
+        resume: True continues the newest unfinished run of the recipe, a path that run.
+        overrides: ``--set`` values, for the run's own recipe.
+        device: such as ``cuda:0``; default: the best there is.
+
+    Returns:
+        The exit code: 0 done, 130 or 143 stopped by a signal and resumable.
+
+    Raises:
+        ImgtransError: it cannot start, or had to stop; the text says why and what to do.
+    """
+    where = _device(device)
+    folder = None
+    if resume is True and recipe is not None:
+        folder = find_run(recipe, display)
+    if folder is not None or not isinstance(resume, bool):
+        target = folder if folder is not None else resume
+        assert not isinstance(target, bool)  # noqa: S101 - narrows the type
+        folder, recipe = open_resumed(target, recipe, overrides, display)
+    assert recipe is not None  # noqa: S101 - the command line sees to it
+    data = find_data(recipe, display, may_fall_back=folder is None)
+    plan = make_plan(data.recipe)
+    with folder or RunFolder.create(data.recipe.name) as opened:
+        return _Run(opened, data, plan, display, where).go(resumed=folder is not None)
+
+
+def _device(name: str | None) -> torch.device:
+    if name is None:
+        return best_device()
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        there = ["cpu", *(f"cuda:{n}" for n in range(torch.cuda.device_count()))]
+        message = f"--device {name}: {str(error).partition(chr(10))[0]} (here: {', '.join(there)})"
+        raise RecipeError(message) from None
+    return device
+
+
+class _Stop:
+    """The first SIGINT or SIGTERM asks for a stop after the step; a second one stops at once."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        del frame
+        if self.signal is not None:
+            raise KeyboardInterrupt
+        self.signal = number
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        signals = (signal.SIGINT, signal.SIGTERM)
+        before = [signal.signal(number, self.handle) for number in signals]
+        try:
+            yield
+        finally:
+            for number, handler in zip(signals, before, strict=True):
+                signal.signal(number, handler)
+
+
+@dataclass
+class _Clock:
+    """What training time went into; fields of every line of the metrics."""
+
+    start: float = 0.0
+    before: float = 0.0
+    """Seconds of earlier sessions of this run."""
+    pace: float | None = None
+    """Seconds per step, smoothed."""
+    _last: float = 0.0
+
+    def begin(self, before: float) -> None:
+        self.start = self._last = time.perf_counter()
+        self.before = before
+
+    def tick(self) -> None:
+        now = time.perf_counter()
+        step, self._last = now - self._last, now
+        self.pace = step if self.pace is None else 0.95 * self.pace + 0.05 * step
+
+    @property
+    def seconds(self) -> float:
+        return self.before + time.perf_counter() - self.start
+
+
+class _Run:
+    """A run in its locked folder."""
+
+    def __init__(
+        self, folder: RunFolder, data: Data, plan: Plan, display: Display, device: torch.device
+    ) -> None:
+        self.folder, self.data, self.plan, self.display = folder, data, plan, display
+        self.recipe = data.recipe
+        self.steps = self.recipe.train.steps
+        self.trainer = build_trainer(self.recipe, device, plan.images)
+        self.clock, self.stop = _Clock(), _Stop()
+        self.training: TrainingData
+        self.samples: tuple[Tensor, Tensor]
+        self._failed_saves = 0
+        self._reported = 0.0
+        self._memory = psutil.Process()
+
+    def go(self, *, resumed: bool) -> int:
+        """Everything from the first line shown to the last."""
+        environment = self._environment()
+        if resumed:
+            check_environment(self.folder.read("environment.json"), environment, self.display)
+            self._restore()
+        if self.trainer.step >= self.steps:
+            self.display.say(
+                f"{self.folder.path} has done its {self.steps:,} steps; nothing to do. To train "
+                "longer, resume with --set train.steps=…"
+            )
+            return 0
+        self.folder.write("recipe.toml", to_toml(self.recipe))
+        self.folder.write("environment.json", environment)
+        self._header(environment)
+        try:
+            return self._train()
+        except KeyboardInterrupt:
+            self._leave("stopped", "stopped before the step was saved")
+            raise
+        except ImgtransError as error:
+            self._leave("failed", str(error))
+            raise
+        except Exception as error:
+            self._leave("failed", f"{type(error).__name__}: {error}")
+            raise
+
+    def _train(self) -> int:
+        self.training = open_training(self.recipe, self.data.train, self.display.counter)
+        self.display.stop()
+        self._warn_of_broken(self.training.broken)
+        self.samples = self._held_out()
+        self.clock.begin(float(self.folder.read("status.json").get("seconds", 0.0)))
+        if self.trainer.step == 0:
+            self._sample()
+        self._status("running")
+        self.display.start("step", self.steps, self.trainer.step)
+        with self.stop.listening():
+            self._loop()
+        self.display.stop()
+        return self._finish()
+
+    def _loop(self) -> None:
+        settings, trainer = self.recipe.train, self.trainer
+        batches = self.training.batches(trainer.step, self.steps, trainer.device)
+        waiting = Waiting(batches)
+        for batch in waiting:
+            self._warn_of_broken(batch.broken)
+            x, y = batch.to(trainer.device, trainer.dtype)
+            rates = trainer.learning_rates()
+            values = train_step(trainer, x, y)
+            losses = {name: value.item() for name, value in values.items()}
+            self.clock.tick()
+            self._log(losses, rates, waiting.seconds)
+            last = trainer.step == self.steps or self.stop.signal is not None
+            if last or trainer.step % settings.checkpoint_every == 0:
+                self._save()
+            if last or trainer.step % settings.sample_every == 0:
+                self._attempt("the sample grids", self._sample)
+                self._report()
+            elif time.monotonic() - self._reported > REPORT_SECONDS:
+                self._report()
+            if last:
+                return
+
+    def _log(self, losses: dict[str, float], rates: dict[str, float], waited: float) -> None:
+        pace = self.clock.pace or 1e-9
+        memory = self._memory_mib()
+        speed = 2 * self.recipe.train.batch_size / pace
+        self.folder.log(
+            {
+                "step": self.trainer.step,
+                "epoch": round(self.training.order.epochs(self.trainer.step), 4),
+                "losses": losses,
+                "learning_rate": rates,
+                "images_per_second": round(speed, 3),
+                "data_wait": round(waited, 6),
+                "memory_mib": round(memory, 1),
+                "seconds": round(self.clock.seconds, 3),
+            }
+        )
+        self.display.update(
+            self.trainer.step,
+            lambda: (
+                f"{losses_line(losses)}  {speed:.1f} images/s  "
+                f"data wait {100 * waited / pace:.0f} %  {memory:,.0f} MiB"
+            ),
+        )
+
+    def _memory_mib(self) -> float:
+        if self.trainer.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.trainer.device) / 2**20
+        return float(self._memory.memory_info().rss) / 2**20
+
+    def _save(self) -> None:
+        """A checkpoint; a failed one is loud, keeps the last good one, and is tried again."""
+        step = self.trainer.step
+        path = self.folder.checkpoints / checkpoint.name_of(step)
+        tensors = checkpoint.state(self.trainer)
+        bad = [n for n, t in tensors.items() if t.is_floating_point() and not t.isfinite().all()]
+        if bad:
+            message = (
+                f"step {step}: {bad[0]} holds values that are not finite; it is not saved, the "
+                "last good checkpoint is kept. Lower the learning rates"
+            )
+            raise NonFiniteLossError(message)
+        about = {
+            "kind": "checkpoint",
+            "step": step,
+            "recipe": self.recipe.tables(),
+            "plugins": plugin_versions(self.recipe),
+            "fingerprint": fingerprint(self.data.train),
+            "seconds": self.clock.seconds,
+        }
+        try:
+            self.folder.sync_metrics()
+            checkpoint.write(path, tensors, about)
+            checkpoint.prune(self.folder.checkpoints, self.recipe.train.keep)
+        except OSError as error:
+            self._failed_saves += 1
+            message = f"the checkpoint of step {step} could not be written: {error}"
+            if self._failed_saves >= FAILED_SAVES or step == self.steps or self.stop.signal:
+                raise ImgtransError(f"{message}; the last good one is kept") from error
+            self.display.warn(f"{message}; the last good one is kept, trying again later")
+        else:
+            self._failed_saves = 0
+            self._status("running")
+
+    def _sample(self) -> None:
+        write_samples(self.folder.samples, self.trainer, *self.samples)
+
+    def _report(self) -> None:
+        self._status("running")
+        self._attempt("the report", lambda: write_report(self.folder.path))
+        self._reported = time.monotonic()
+
+    def _attempt(self, what: str, action: Callable[[], Any]) -> None:
+        """Something to look at must not end a training that could go on."""
+        try:
+            action()
+        except OSError as error:
+            self.display.warn(f"{what} could not be written: {error}")
+
+    def _finish(self) -> int:
+        number, done = self.stop.signal, self.trainer.step == self.steps
+        about = {
+            "step": self.trainer.step,
+            "generated": self.data.stands_in,
+            "plugins": plugin_versions(self.recipe),
+        }
+        save_model(self.folder.path / MODEL, self.trainer, self.recipe, about)
+        if done:
+            self._compare()
+        self._leave("done" if done else "stopped", "")
+        path = self.folder.path
+        self.display.say()
+        self.display.say(f"{'done' if done else 'stopped'} after step {self.trainer.step:,}")
+        self.display.rows(
+            [
+                ("report", f"{path / 'report.html'}  (open it in a browser)"),
+                ("samples", str(self.folder.samples)),
+                ("model", str(path / MODEL)),
+                ("use it", f"from imgtrans import load_model; load_model('{path}')(image)"),
+                (
+                    ("longer", f"imgtrans run --resume {path} --set train.steps={2 * self.steps}")
+                    if done
+                    else ("continue", f"imgtrans run --resume {path}")
+                ),
+            ]
+        )
+        return 0 if done or number is None else 128 + number
+
+    def _compare(self) -> None:
+        if not self.data.test.paired:
+            return
+        size = self.recipe.dataset.image_size
+        stores = (self.training.samples.x, self.training.samples.y)
+        train = [held_out(store, spread(len(store), 200), size) for store in stores]
+        figures = compare(self.recipe, self.trainer, train, self.data.test)
+        if figures is None:
+            return
+        self.folder.write("figures.json", figures.as_json())
+        rows = [(r.direction, r.what, f"{r.psnr_db:.2f}", f"{r.ssim:.3f}") for r in figures.rows]
+        self.display.say()
+        self.display.table(figures.title, ["direction", "what", "PSNR (dB)", "SSIM"], rows)
+
+    def _held_out(self) -> tuple[Tensor, Tensor]:
+        size = self.recipe.dataset.image_size
+        stores = [open_store(each, self.recipe.dataset) for each in (self.data.test.x, self.data.test.y)]
+        x, y = (held_out(store, spread(len(store), SAMPLES), size) for store in stores)
+        return x, y
+
+    def _restore(self) -> None:
+        content = checkpoint.newest(self.folder.checkpoints, self.display.warn)
+        if content is None:
+            self.display.say("there is no checkpoint yet; the run starts from step 0")
+            self.folder.cut_metrics(0)
+            return
+        checkpoint.restore(self.trainer, content.tensors, int(content.about["step"]))
+        self.folder.status(seconds=content.about["seconds"])
+        self.folder.cut_metrics(self.trainer.step)
+
+    def _warn_of_broken(self, reasons: Sequence[str]) -> None:
+        for reason in reasons:
+            self.display.warn(f'left out, as [dataset] broken_images = "skip" allows: {reason}')
+
+    def _leave(self, state: str, message: str) -> None:
+        """The last word in the folder: the page must be readable however a run ends."""
+        self.display.stop()
+        self._status(state, message)
+        self._attempt("the report", lambda: write_report(self.folder.path))
+
+    def _status(self, state: str, message: str = "") -> None:
+        self.folder.status(
+            state=state,
+            step=self.trainer.step,
+            steps=self.steps,
+            epochs=self._epochs(self.trainer.step),
+            seconds=self.clock.seconds if self.clock.start else 0.0,
+            message=message,
+        )
+
+    def _epochs(self, steps: int) -> float:
+        larger = max(len(self.data.train.x), len(self.data.train.y))
+        return round(steps * self.recipe.train.batch_size / larger, 2)
+
+    def _environment(self) -> dict[str, Any]:
+        device = self.trainer.device
+        name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+        return {
+            "imgtrans": imgtrans.__version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "torchvision": torchvision.__version__,
+            "platform": platform.platform(),
+            "device": name,
+            "precision": precision_of(self.recipe, device),
+            "threads": torch.get_num_threads(),
+            "command": sys.argv,
+            "plugins": plugin_versions(self.recipe),
+            "name": self.recipe.name,
+            "domains": list(self.recipe.domains),
+            "generated": self.data.stands_in,
+            "networks": {net.name: net.parameters for net in self.plan.networks},
+            "data": self.data.describe(),
+            "fingerprint": fingerprint(self.data.train),
+        }
+
+    def _header(self, environment: dict[str, Any]) -> None:
+        size, batch = self.recipe.dataset.image_size, self.recipe.train.batch_size
+        left = self.steps - self.trainer.step
+        steps = f"{self.steps:,} steps of {batch} images a domain: {self._epochs(self.steps)} epochs"
+        if self.trainer.step:
+            steps += f"; continues after step {self.trainer.step:,}, {left:,} to go"
+        threads = f", {environment['threads']} threads" if environment["device"] == "cpu" else ""
+        self.display.rows(
+            [
+                ("recipe", f"{self.recipe.name}: {', '.join(self.recipe.direction_names)}"),
+                ("data", f"{environment['data']}; {size}×{size} pixels"),
+                ("networks", networks_line(self.plan)),
+                ("device", f"{environment['device']}, {environment['precision']}{threads}"),
+                ("plan", f"{steps}; {self.plan.forwards} network forwards a step"),
+                ("results", f"{self.folder.path}  (Ctrl-C saves and stops)"),
+            ]
+        )
+
+
+def plugin_versions(recipe: Recipe) -> dict[str, str]:
+    """Plugin name to ``distribution version`` of every plugin that a recipe uses."""
+    used: set[str] = set()
+
+    def walk(value: Any) -> None:
+        if isinstance(value, dict):
+            name = value.get("use")
+            if isinstance(name, str) and "/" in name:
+                used.add(name.rpartition("/")[0])
+            for inner in value.values():
+                walk(inner)
+
+    walk(recipe.tables())
+    plugins = registry().plugins
+    return {name: plugins[name].package for name in sorted(used) if name in plugins}
