@@ -10,6 +10,7 @@ import hashlib
 import random
 import signal
 import time
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -292,21 +293,22 @@ class TrainingData:
         return [*self.samples.x.broken.values(), *self.samples.y.broken.values()]
 
     def batches(self, start: int, stop: int, device: torch.device) -> Iterator[Batch]:
-        """The batches of steps ``start`` to ``stop - 1``."""
-        return iter(self.loader(start, stop, device))
-
-    def loader(self, start: int, stop: int, device: torch.device) -> DataLoader[Any]:
-        """A loader whose batches do not depend on its number of workers."""
-        return DataLoader(
-            self.samples,
-            batch_sampler=_Steps(start, stop, self.order.batch_size),
-            collate_fn=_collate,
-            num_workers=self.workers,
-            worker_init_fn=_ignore_interrupts,
-            pin_memory=device.type == "cuda",
-            # Its own, so that starting a loader leaves the global random state alone.
-            generator=torch.Generator(),
-        )
+        """The batches of steps ``start`` to ``stop - 1``, the same for any number of workers."""
+        with warnings.catch_warnings():
+            # More workers than processors is what the recipe asks for, and right for slow disks.
+            warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
+            return iter(
+                DataLoader(
+                    self.samples,
+                    batch_sampler=_Steps(start, stop, self.order.batch_size),
+                    collate_fn=_collate,
+                    num_workers=self.workers,
+                    worker_init_fn=_ignore_interrupts,
+                    pin_memory=device.type == "cuda",
+                    # Its own, so that starting a loader leaves the global random state alone.
+                    generator=torch.Generator(),
+                )
+            )
 
 
 def _ignore_interrupts(worker: int) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING
 
 import torch
-from torchvision.io import encode_png
+from PIL import Image
 from torchvision.utils import make_grid
 
 from imgtrans.checkpoint import write_bytes
@@ -42,4 +43,6 @@ def write_samples(folder: Path, trainer: Trainer, x: Tensor, y: Tensor) -> None:
         grid = make_grid((cells + 1) / 2, nrow=len(columns), padding=2, pad_value=1.0)
         pixels = (grid.clamp(0, 1) * 255).round().byte()
         name = f"step-{trainer.step:08d}-{direction.name.replace('_', '-')}.png"
-        write_bytes(folder / name, encode_png(pixels).numpy().tobytes())
+        file = io.BytesIO()
+        Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(file, "PNG")
+        write_bytes(folder / name, file.getvalue())

@@ -1,0 +1,215 @@
+"""Turns a run folder's small files into words: how the run stands, what it was, what it reached.
+
+Nothing is taken on trust: a file may be missing, cut short or hold any JSON, and still be shown.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from imgtrans.monitor.charts import compact, spoken
+from imgtrans.monitor.curves import number
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+LONGEST: Final = 4_000
+"""Characters of one text on the page; the recipe may have more."""
+LONGEST_RECIPE: Final = 100_000
+ROWS: Final = 200
+STATES: Final = ("running", "done", "stopped", "failed")
+_HEADINGS: Final = {"psnr_db": ("PSNR (dB)", 2), "ssim": ("SSIM", 3)}
+_LOWER_IS_BETTER: Final = frozenset(
+    "fid kid lpips mae mse rmse l1 l2 loss error distance seconds".split()
+)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a run stands."""
+
+    state: str
+    """One of ``STATES``, or ``not started``."""
+    message: str
+    step: str
+    """``step 1,200 of 4,000``, or nothing."""
+    share: float | None
+    """Of the steps done, 0 to 1."""
+    details: Sequence[str]
+    updated: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One figure of the table."""
+
+    text: str
+    best: bool
+
+
+@dataclass(frozen=True)
+class Table:
+    """Figures, grouped by direction."""
+
+    title: str
+    headings: Sequence[tuple[str, str]]
+    """Each column's name, and which way is better."""
+    groups: Sequence[tuple[str, Sequence[tuple[str, Sequence[Cell]]]]]
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object; empty where the file is missing or not whole."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def read_recipe_text(path: Path) -> str:
+    """The recipe as it stands; empty where it is missing."""
+    try:
+        return short(path.read_bytes().decode("utf-8", "replace"), LONGEST_RECIPE)
+    except OSError:
+        return ""
+
+
+def short(value: Any, most: int = LONGEST) -> str:
+    """Any value as text of bounded length."""
+    text = "" if value is None else str(value)
+    return text if len(text) <= most else text[:most] + " …"
+
+
+def mapping(value: Any) -> dict[str, Any]:
+    """A table of bounded length; empty where the value is none."""
+    return dict(list(value.items())[:ROWS]) if isinstance(value, dict) else {}
+
+
+def domains_of(environment: dict[str, Any]) -> list[str]:
+    """The two domains' names, or nothing."""
+    names = environment.get("domains")
+    if not isinstance(names, list) or len(names) != 2:
+        return []
+    return [short(name, 60) for name in names]
+
+
+def standing(status: dict[str, Any]) -> Standing:
+    """What ``status.json`` says, in words."""
+    step, steps = number(status.get("step")), number(status.get("steps"))
+    epochs, seconds = number(status.get("epochs")), number(status.get("seconds"))
+    state = str(status.get("state"))
+    details = []
+    if epochs is not None:
+        details.append(f"{epochs:,.4g} epochs")
+    if seconds:
+        details.append(duration(seconds))
+        if state == "running" and step and steps and steps > step:
+            details.append(f"about {duration(seconds / step * (steps - step))} to go")
+    return Standing(
+        state=state if state in STATES else "not started",
+        message=short(status.get("message")).strip(),
+        step="" if step is None else f"step {step:,.0f}" + (f" of {steps:,.0f}" if steps else ""),
+        share=min(1.0, max(0.0, step / steps)) if steps and step is not None else None,
+        details=details,
+        updated=short(status.get("updated"), 40),
+    )
+
+
+def duration(seconds: float) -> str:
+    """A length of time in its two largest units."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:,} h {minutes:02d} min"
+
+
+def facts(environment: dict[str, Any], status: dict[str, Any]) -> list[tuple[str, list[str]]]:
+    """Labels and lines about what ran, where and with what; without those not known."""
+
+    def listed(*names: str) -> str:
+        values = {name: short(environment.get(name), 200) for name in names}
+        return " · ".join(f"{name} {value}" for name, value in values.items() if value)
+
+    threads = f"{environment['threads']} threads" if environment.get("threads") else ""
+    device = [short(environment.get(name), 200) for name in ("device", "precision")]
+    command, plugins = environment.get("command"), mapping(environment.get("plugins"))
+    parts = [short(part) for part in command[:ROWS]] if isinstance(command, list) else []
+    rows = [
+        ("data", [short(environment.get("data"))]),
+        ("networks", [_network(*item) for item in mapping(environment.get("networks")).items()]),
+        ("device", [", ".join(text for text in (*device, short(threads, 60)) if text)]),
+        ("started", [short(status.get("started"), 40)]),
+        ("updated", [short(status.get("updated"), 40)]),
+        ("command", [shlex.join(parts)]),
+        ("versions", [listed("imgtrans", "python", "torch", "torchvision")]),
+        ("plugins", [f"{short(k, 200)}: {short(v, 200)}" for k, v in plugins.items()]),
+        ("platform", [short(environment.get("platform"), 200)]),
+    ]
+    kept = [(label, [line for line in lines if line]) for label, lines in rows]
+    return [(label, lines) for label, lines in kept if lines]
+
+
+def _network(name: str, parameters: Any) -> str:
+    count = number(parameters)
+    known = short(parameters, 60) if count is None else f"{count:,.0f} parameters"
+    return f"{spoken(name)}: {known}"
+
+
+def figures_table(content: dict[str, Any]) -> Table | None:
+    """The table of ``figures.json``; None where there is nothing to show."""
+    rows = content.get("rows")
+    rows = [row for row in rows[:ROWS] if isinstance(row, dict)] if isinstance(rows, list) else []
+    keys = list(dict.fromkeys(key for row in rows for key, value in row.items() if _figure(value)))
+    keys = keys[:12]
+    if not keys:
+        return None
+    grouped: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        grouped.setdefault(short(row.get("direction"), 100), []).append(row)
+    groups = [
+        (direction, [(short(row.get("what"), 200), _cells(row, keys, group)) for row in group])
+        for direction, group in grouped.items()
+    ]
+    headings = [
+        (
+            _HEADINGS.get(key, (spoken(key), 0))[0],
+            "lower is better" if _lower_is_better(key) else "higher is better",
+        )
+        for key in keys
+    ]
+    return Table(short(content.get("title"), 300), headings, groups)
+
+
+def _cells(row: dict[str, Any], keys: Sequence[str], group: Sequence[dict[str, Any]]) -> list[Cell]:
+    cells = []
+    for key in keys:
+        values = [other[key] for other in group if _figure(other.get(key))]
+        pick = min if _lower_is_better(key) else max
+        value = row.get(key)
+        best = _figure(value) and len(values) > 1 and value == pick(values)
+        cells.append(Cell(_shown(key, value), best))
+    return cells
+
+
+def _figure(value: Any) -> bool:
+    return value in (math.inf, -math.inf) or number(value) is not None
+
+
+def _lower_is_better(key: str) -> bool:
+    return not _LOWER_IS_BETTER.isdisjoint(key.lower().split("_"))
+
+
+def _shown(key: str, value: Any) -> str:
+    if value in (math.inf, -math.inf):
+        return "∞" if value > 0 else "−∞"
+    if number(value) is None:
+        return "–"
+    return f"{value:.{_HEADINGS[key][1]}f}" if key in _HEADINGS else compact(value)

@@ -1,0 +1,133 @@
+"""Writes ``report.html``: one page that shows how a run went, readable at any time.
+
+The page needs no network, no file beside it and no script to be read; whatever the run folder
+holds, it is shown as text and never as markup; and a reader never sees half a page.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import shlex
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from imgtrans.monitor.charts import COLOURS, HEIGHT, WIDTH, loss_charts, scalar_charts
+from imgtrans.monitor.curves import metrics_of
+from imgtrans.monitor.facts import (
+    domains_of,
+    facts,
+    figures_table,
+    read_json,
+    read_recipe_text,
+    short,
+    standing,
+)
+from imgtrans.monitor.pictures import read_samples
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+    from imgtrans.monitor.charts import Chart
+    from imgtrans.monitor.pictures import Samples
+
+REPORT: Final = "report.html"
+_HERE: Final = Path(__file__).parent
+
+
+def write_report(folder: Path) -> Path:
+    """Rewrite a run folder's ``report.html`` from what is in the folder now.
+
+    Called again and again while a run goes on: what was read or recompressed for the last page is
+    kept in memory, so a further page costs little.
+
+    Args:
+        folder: of the run; any of its files may be missing or unfinished.
+
+    Returns:
+        The page's path.
+
+    Raises:
+        OSError: the page could not be written; the one before it is still whole.
+    """
+    page = _template().render(_content(folder))
+    target = folder / REPORT
+    beside = folder / f".{REPORT}.tmp"
+    try:
+        # Names on a command line may hold bytes that are no UTF-8.
+        beside.write_bytes(page.encode("utf-8", "replace"))
+        beside.replace(target)
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise
+    return target
+
+
+def _content(folder: Path) -> dict[str, Any]:
+    environment = read_json(folder / "environment.json")
+    status = read_json(folder / "status.json")
+    metrics = metrics_of((folder / "metrics.jsonl").absolute())
+    metrics.read()
+    domains = domains_of(environment)
+    samples = read_samples((folder / "samples").absolute(), domains)
+    losses, scalars = loss_charts(metrics), scalar_charts(metrics)
+    script, style = _text("report.js"), _text("report.css")
+    return {
+        "name": short(environment.get("name"), 200) or folder.absolute().name,
+        "domains": domains,
+        "generated": environment.get("generated") is True,
+        "standing": standing(status),
+        "resume": f"imgtrans run --resume {shlex.quote(str(folder))}",
+        "samples": samples,
+        "figures": figures_table(read_json(folder / "figures.json")),
+        "losses": losses,
+        "scalars": scalars,
+        "left_out": len(metrics.left_out),
+        "facts": facts(environment, status),
+        "recipe": read_recipe_text(folder / "recipe.toml"),
+        "data": _data(samples, [*losses, *scalars]),
+        "box": (WIDTH, HEIGHT),
+        "colours": COLOURS,
+        "script": Markup(script),  # noqa: S704 - our own files
+        "style": Markup(style),  # noqa: S704
+        "script_hash": _hash(script),
+    }
+
+
+def _data(samples: Samples | None, charts: list[Chart]) -> dict[str, Any]:
+    """What the page's script needs; the newest pictures are in the page already."""
+    steps = samples.steps if samples else ()
+    pictures = samples.pictures[:-1] if samples else ()
+    directions = samples.directions if samples else ()
+    return {
+        "steps": steps,
+        "pictures": [[picture.uri for picture in row] for row in pictures],
+        "directions": [direction.title for direction in directions],
+        "charts": [chart.data for chart in charts],
+    }
+
+
+@lru_cache(maxsize=1)
+def _template() -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html.jinja")
+
+
+@lru_cache(maxsize=2)
+def _text(name: str) -> str:
+    return (_HERE / name).read_text(encoding="utf-8")
+
+
+def _hash(script: str) -> str:
+    """Names the one script that the page's content policy lets run."""
+    return base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")

@@ -1,0 +1,142 @@
+"""Checkpoints: whole or not there, never wrong unnoticed, exact."""
+
+import os
+import random
+
+import pytest
+import torch
+from toys import batch_of, tiny_paper_recipe, tiny_recipe, trainer_of
+
+from imgtrans import ImgtransError, checkpoint
+from imgtrans.checkpoint import CorruptFileError
+from imgtrans.training import train_step
+
+TENSORS = {"b": torch.arange(6.0).reshape(2, 3), "a": torch.tensor(3), "none": torch.empty(0, 2)}
+
+
+def test_what_is_written_is_read(tmp_path):
+    checkpoint.write(tmp_path / "file", TENSORS, {"step": 7})
+    content = checkpoint.read(tmp_path / "file")
+    assert content.about == {"step": 7}
+    assert all(torch.equal(content.tensors[name], TENSORS[name]) for name in TENSORS)
+
+
+def test_the_hash_does_not_depend_on_the_order_of_writing(tmp_path):
+    reverse = dict(reversed(TENSORS.items()))
+    assert checkpoint.write(tmp_path / "1", TENSORS, {}) == checkpoint.write(
+        tmp_path / "2", reverse, {}
+    )
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_flipped_bit_is_noticed(tmp_path, seed):
+    checkpoint.write(tmp_path / "file", TENSORS, {"step": 7})
+    data = bytearray((tmp_path / "file").read_bytes())
+    bit = random.Random(seed).randrange(len(data) * 8)
+    data[bit // 8] ^= 1 << bit % 8
+    (tmp_path / "file").write_bytes(data)
+    try:
+        content = checkpoint.read(tmp_path / "file")
+    except CorruptFileError:
+        return
+    # a flip in padding, or in the case of a hex digit of the header, changes no content
+    assert content.about == {"step": 7}
+    assert all(torch.equal(content.tensors[name], TENSORS[name]) for name in TENSORS)
+
+
+@pytest.mark.parametrize("share", [0, 0.01, 0.5, 0.99])
+def test_a_file_cut_off_is_noticed(tmp_path, share):
+    checkpoint.write(tmp_path / "file", TENSORS, {})
+    data = (tmp_path / "file").read_bytes()
+    (tmp_path / "file").write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(CorruptFileError, match="damaged"):
+        checkpoint.read(tmp_path / "file")
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path, monkeypatch):
+    checkpoint.write(tmp_path / "file", TENSORS, {"step": 1})
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        checkpoint.write(tmp_path / "file", TENSORS, {"step": 2})
+    monkeypatch.undo()
+    assert checkpoint.read(tmp_path / "file").about == {"step": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_file_is_synced_before_it_is_renamed_and_its_folder_after(tmp_path, monkeypatch):
+    calls = []
+    fsync, replace = os.fsync, type(tmp_path).replace
+    monkeypatch.setattr(os, "fsync", lambda fd: (calls.append("sync"), fsync(fd))[1])
+    monkeypatch.setattr(
+        type(tmp_path), "replace", lambda a, b: (calls.append("rename"), replace(a, b))[1]
+    )
+    checkpoint.write(tmp_path / "file", TENSORS, {})
+    assert calls == ["sync", "rename", "sync"]
+
+
+def trained(recipe, steps):
+    trainer = trainer_of(recipe)
+    for step in range(steps):
+        train_step(trainer, *batch_of(trainer, step))
+    return trainer
+
+
+def through_a_file(recipe, trainer, path):
+    checkpoint.write(path, checkpoint.state(trainer), {"step": trainer.step})
+    content = checkpoint.read(path)
+    fresh = trainer_of(recipe)
+    checkpoint.restore(fresh, content.tensors, content.about["step"])
+    return fresh
+
+
+@pytest.mark.parametrize("make", [tiny_recipe, tiny_paper_recipe])
+@pytest.mark.parametrize("stop", [0, 1, 3])
+def test_going_on_from_a_file_equals_never_stopping(tmp_path, make, stop):
+    recipe = make()
+    whole = trained(recipe, 5)
+    resumed = through_a_file(recipe, trained(recipe, stop), tmp_path / "file")
+    for step in range(stop, 5):
+        train_step(resumed, *batch_of(resumed, step))
+    ours, theirs = checkpoint.state(whole), checkpoint.state(resumed)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_a_checkpoint_holds_weights_moments_and_pools():
+    names = checkpoint.state(trained(tiny_paper_recipe(), 2))
+    kinds = {"/".join(name.split("/")[:3]).partition(".")[0] for name in names}
+    assert {"networks/generators", "networks/discriminators", "pool/summer_to_winter"} <= kinds
+    assert "optimizer/generators/exp_avg" in {"/".join(n.split("/")[:3]) for n in names}
+
+
+def test_other_networks_are_refused_with_the_first_difference():
+    saved = checkpoint.state(trained(tiny_recipe(), 1))
+    wider = tiny_recipe().generator.model_copy(update={"width": 4})
+    with pytest.raises(ImgtransError, match=r"other networks: 72 tensors differ; .* is \(8, 8, 3, 3\)"):
+        checkpoint.restore(trainer_of(tiny_recipe(generator=wider)), saved, 1)
+
+
+def test_a_damaged_newest_checkpoint_is_set_aside_and_the_one_before_used(tmp_path):
+    for step in (1, 2):
+        checkpoint.write(tmp_path / checkpoint.name_of(step), TENSORS, {"step": step})
+    (tmp_path / checkpoint.name_of(2)).write_bytes(b"rubbish")
+    warnings: list[str] = []
+    content = checkpoint.newest(tmp_path, warnings.append)
+    assert content is not None
+    assert content.about["step"] == 1
+    assert "set aside as step-00000002.safetensors.damaged" in warnings[0]
+
+
+def test_pruning_keeps_the_newest_and_clears_what_a_killed_writer_left(tmp_path):
+    for step in (1, 2, 3, 10):
+        checkpoint.write(tmp_path / checkpoint.name_of(step), TENSORS, {})
+    (tmp_path / ".step-00000011.safetensors.99.tmp").write_bytes(b"half")
+    checkpoint.prune(tmp_path, 2)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        checkpoint.name_of(3),
+        checkpoint.name_of(10),
+    ]

@@ -1,0 +1,201 @@
+"""Order, crop, flip and cache are a pure function of seed, step and position."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import pytest
+import torch
+from toys import CPU, tiny_recipe
+
+from imgtrans import Images, ImgtransError
+from imgtrans.data import (
+    Order,
+    Store,
+    fingerprint,
+    fit,
+    held_out,
+    open_store,
+    open_training,
+    spread,
+    to_range,
+    unit,
+)
+
+
+@dataclass
+class Numbered:
+    """Images whose pixels say which image and which place they are."""
+
+    count: int
+    height: int = 40
+    width: int = 40
+    broken: tuple[int, ...] = ()
+    label: str = "x"
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, index):
+        if index in self.broken:
+            message = f"{self.name(index)} is broken"
+            raise ImgtransError(message)
+        places = torch.arange(self.height * self.width) % 251
+        image = places.reshape(1, self.height, self.width).repeat(3, 1, 1)
+        image[0] = index
+        return image.byte()
+
+    def name(self, index):
+        return f"{self.label}/{index}.png"
+
+
+def quiet(label, total):
+    return lambda: None
+
+
+def training(images=None, **changes):
+    settings = {"steps": 6, "batch_size": 3, **changes.pop("train", {})}
+    recipe = tiny_recipe(train=settings)
+    dataset = recipe.dataset.model_copy(update={"load_size": 40, "flip": True, **changes})
+    recipe = recipe.model_copy(update={"dataset": dataset})
+    return open_training(recipe, images or Images(Numbered(7), Numbered(5)), quiet)
+
+
+def all_batches(data, start=0, stop=6):
+    return [batch.to(CPU, torch.float32) for batch in data.batches(start, stop, CPU)]
+
+
+def same(batches, others):
+    pairs = zip(batches, others, strict=True)
+    return all(torch.equal(a, c) and torch.equal(b, d) for (a, b), (c, d) in pairs)
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_workers_do_not_change_what_steps_see(workers):
+    alone = training(train={"workers": 0, "cache": "none"})
+    helped = training(train={"workers": workers, "cache": "none"})
+    assert same(all_batches(alone), all_batches(helped))
+
+
+def test_the_cache_does_not_change_what_steps_see():
+    cached, streamed = (training(train={"cache": cache}) for cache in ("memory", "none"))
+    assert cached.cached
+    assert not streamed.cached
+    assert same(all_batches(cached), all_batches(streamed))
+
+
+def test_starting_later_gives_the_same_later_batches():
+    assert same(all_batches(training())[4:], all_batches(training(), 4))
+
+
+def test_another_seed_gives_another_order_crop_and_flip():
+    assert not same(all_batches(training()), all_batches(training(train={"seed": 1})))
+
+
+def test_reading_batches_leaves_the_global_random_state_alone():
+    before = torch.random.get_rng_state()
+    all_batches(training())
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_every_pass_shows_every_image_of_each_domain_once():
+    order = Order(seed=0, batch_size=1, lengths=(7, 5), paired=False)
+    seen = [order.indices(position) for position in range(70)]
+    assert Counter(x for x, _ in seen) == dict.fromkeys(range(7), 10)
+    assert Counter(y for _, y in seen) == dict.fromkeys(range(5), 14)
+    assert [x for x, _ in seen[:7]] != [x for x, _ in seen[7:14]]
+
+
+def test_paired_images_share_order_crop_and_flip():
+    data = training(Images(Numbered(7), Numbered(7), paired=True))
+    assert all(torch.equal(x, y) for x, y in all_batches(data))
+
+
+def test_unpaired_images_are_cropped_and_flipped_apart():
+    x, y = all_batches(training(Images(Numbered(1), Numbered(1))))[0]
+    assert not torch.equal(x, y)
+
+
+def test_half_of_the_images_are_mirrored():
+    data = training(Images(Numbered(1), Numbered(1)), train={"steps": 100}, load_size=32)
+    plain = to_range(Numbered(1, 40, 40)[0][1:])
+    flips = [batch.flip_x.float().mean() for batch in data.batches(0, 100, CPU)]
+    assert 0.4 < torch.stack(flips).mean() < 0.6
+    assert plain.shape == (2, 40, 40)
+
+
+def test_without_flip_and_larger_load_size_images_come_as_they_are():
+    data = training(Images(Numbered(1, 32, 32), Numbered(1, 32, 32)), flip=False, load_size=None)
+    x, _ = all_batches(data, 0, 1)[0]
+    assert torch.equal(x[0], to_range(Numbered(1, 32, 32)[0]))
+
+
+def test_resizing_keeps_the_aspect():
+    assert fit(torch.zeros(3, 100, 50, dtype=torch.uint8), 25).shape == (3, 50, 25)
+
+
+def test_sixteen_bits_survive_the_way_to_the_network():
+    values = torch.arange(0, 64_000, 64).reshape(1, 25, 40).to(torch.uint16)
+    assert len(to_range(values).unique()) == 1000
+    assert fit(values, 25).dtype == torch.float32
+
+
+def test_eight_and_sixteen_bit_images_make_one_batch():
+    @dataclass
+    class Mixed(Numbered):
+        def __getitem__(self, index):
+            image = super().__getitem__(index)
+            return (image.int() * 257).to(torch.uint16) if index % 2 else image
+
+    x, _ = all_batches(training(Images(Mixed(4), Numbered(4))))[0]
+    assert -1 <= x.min() < x.max() <= 1
+
+
+def test_floats_in_zero_to_one_are_taken_as_they_are():
+    assert torch.equal(unit(torch.tensor([0.25])), torch.tensor([0.25]))
+
+
+@pytest.mark.parametrize("cache", ["memory", "none"])
+def test_a_broken_image_ends_the_run_and_is_named(cache):
+    images = Images(Numbered(4, broken=(2,)), Numbered(4))
+    with pytest.raises(ImgtransError, match=r"x/2\.png is broken"):
+        all_batches(training(images, train={"cache": cache, "workers": 0}))
+
+
+@pytest.mark.parametrize("cache", ["memory", "none"])
+def test_a_broken_image_is_left_out_and_named_where_the_recipe_allows_it(cache):
+    images = Images(Numbered(4, broken=(2,)), Numbered(4))
+    data = training(images, broken_images="skip", train={"cache": cache, "workers": 0})
+    named = {*data.broken, *(r for batch in data.batches(0, 6, CPU) for r in batch.broken)}
+    assert named == {"x/2.png is broken"}
+
+
+def test_leaving_images_out_gives_the_same_batches_with_and_without_cache():
+    images = Images(Numbered(4, broken=(2, 3)), Numbered(4))
+    both = [
+        training(images, broken_images="skip", train={"cache": cache, "workers": 0})
+        for cache in ("memory", "none")
+    ]
+    assert same(*(all_batches(data) for data in both))
+
+
+def test_a_domain_of_broken_images_is_an_error_even_where_they_may_be_left_out():
+    store = Store(Numbered(3, broken=(0, 1, 2)), 32, skip_broken=True)
+    with pytest.raises(ImgtransError, match="none of the 3 images can be read"):
+        store.read(0)
+
+
+def test_the_fingerprint_changes_with_the_list_of_files():
+    one, two = Images(Numbered(3), Numbered(2)), Images(Numbered(2), Numbered(3))
+    assert fingerprint(one) == fingerprint(Images(Numbered(3), Numbered(2)))
+    assert fingerprint(one) != fingerprint(two)
+
+
+def test_held_out_images_are_cropped_in_the_middle():
+    store = open_store(Numbered(2), tiny_recipe().dataset.model_copy(update={"load_size": 40}))
+    assert held_out(store, [1], 32).shape == (1, 3, 32, 32)
+    assert held_out(store, [1], 32)[0, 1, 0, 0] == to_range(Numbered(2)[0])[1, 4, 4]
+
+
+def test_few_indices_are_spread_over_many():
+    assert spread(10, 4) == [0, 2, 5, 7]
+    assert spread(3, 8) == [0, 1, 2]
