@@ -1,7 +1,7 @@
 """From a checked recipe to a ``Trainer``: networks, losses, optimizers, pools.
 
-Every network starts from random numbers of its own (seed and name), so adding a component changes no
-other's first weights.
+Every network starts from random numbers of its own (seed and name), so adding a component changes
+no other's first weights.
 """
 
 from __future__ import annotations
@@ -109,7 +109,9 @@ def _built(path: str, component: Component, *arguments: Any) -> Any:
     except ImgtransError:
         raise
     except Exception as error:
-        message = f"[{path}] {type(component).__name__} cannot be built: {type(error).__name__}: {error}"
+        message = (
+            f"[{path}] {type(component).__name__} cannot be built: {type(error).__name__}: {error}"
+        )
         raise ImgtransError(message) from error
 
 
@@ -208,7 +210,7 @@ def _refuse_idle(recipe: Recipe, terms: dict[PhaseName, list[WeightedTerm]]) -> 
         raise RecipeError(message)
     if recipe.discriminator is not None and not terms["discriminators"]:
         message = (
-            "the recipe has a [discriminator], but no loss that trains it: add an adversarial loss, "
-            "such as cyclegan/least-squares, or remove [discriminator]"
+            "the recipe has a [discriminator], but no loss that trains it: add an adversarial "
+            "loss, such as cyclegan/least-squares, or remove [discriminator]"
         )
         raise RecipeError(message)

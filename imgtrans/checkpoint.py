@@ -172,9 +172,10 @@ def _refuse_other_networks(
         name = differing[0]
         there, wanted = saved.get(name), expected.get(name)
         message = (
-            f"the checkpoint was made by other networks: {len(differing)} tensors differ; the first, "
-            f"{name.removeprefix('networks/')}, is {tuple(there) if there else 'missing'} in the file "
-            f"and {tuple(wanted) if wanted else 'missing'} in the recipe's network\n"
+            f"the checkpoint was made by other networks: {len(differing)} tensors differ; the "
+            f"first, {name.removeprefix('networks/')}, is "
+            f"{tuple(there) if there else 'missing'} in the file and "
+            f"{tuple(wanted) if wanted else 'missing'} in the recipe's network\n"
             "  a plugin may have changed since; environment.json names the versions of the run"
         )
         raise ImgtransError(message)

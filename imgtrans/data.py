@@ -14,7 +14,7 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psutil
 import torch
@@ -45,7 +45,7 @@ def unit(image: Tensor) -> Tensor:
 
 
 def fit(image: Tensor, size: int) -> Tensor:
-    """Resize so that the shorter side has ``size`` pixels, keeping the aspect; bicubic, antialiased.
+    """Resize so that the shorter side has ``size`` pixels, keeping the aspect (bicubic).
 
     A uint8 image stays uint8; another becomes float32 in [0, 1].
     """
@@ -56,7 +56,7 @@ def fit(image: Tensor, size: int) -> Tensor:
         return image
     # torchvision would do the same from one number, but floors the longer side.
     scaled = [max(size, round(side * size / min(height, width))) for side in (height, width)]
-    resized = transforms.resize(image, scaled, InterpolationMode.BICUBIC, antialias=True)
+    resized: Tensor = transforms.resize(image, scaled, InterpolationMode.BICUBIC, antialias=True)
     return resized if image.dtype == torch.uint8 else resized.clamp(0, 1)
 
 
@@ -187,9 +187,7 @@ class _Samples(torch.utils.data.Dataset[_Sample]):
             images.append(_crop(image, self.image_size, draw))
             flips.append(self.flip and draw.random() < 0.5)
             reasons.append(reason)
-        return _Sample(
-            images[0], images[1], (flips[0], flips[1]), tuple(r for r in reasons if r)
-        )
+        return _Sample(images[0], images[1], (flips[0], flips[1]), tuple(r for r in reasons if r))
 
 
 def _crop(image: Tensor, size: int, draw: random.Random) -> Tensor:
@@ -218,10 +216,11 @@ class Batch:
     def pin_memory(self) -> Batch:
         """In memory that a GPU can copy from by itself."""
         tensors = (self.x, self.y, self.flip_x, self.flip_y)
-        return Batch(*(tensor.pin_memory() for tensor in tensors), self.broken)
+        x, y, flip_x, flip_y = (tensor.pin_memory() for tensor in tensors)
+        return Batch(x, y, flip_x, flip_y, self.broken)
 
     def to(self, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """x and y as ``N×C×H×W`` in [-1, 1], flipped and scaled on the device."""
+        """Both as ``N×C×H×W`` in [-1, 1], flipped and scaled on the device."""
         pairs = ((self.x, self.flip_x), (self.y, self.flip_y))
         x, y = (_finish(images, flips, device, dtype) for images, flips in pairs)
         return x, y
@@ -338,9 +337,9 @@ def open_training(
         tick = progress("reading images", len(x) + len(y))
         for store in (x, y):
             store.keep(tick)
-    workers = settings.workers
-    if workers == "auto":
-        workers = 0 if cached else min(4, psutil.cpu_count() or 1)
+    workers = 0 if cached else min(4, psutil.cpu_count() or 1)
+    if settings.workers != "auto":
+        workers = settings.workers
     samples = _Samples(x, y, order, dataset.image_size, dataset.flip)
     return TrainingData(samples, workers, cached)
 

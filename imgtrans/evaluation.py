@@ -1,7 +1,7 @@
 """Figures against a ground truth, where a test split is paired: PSNR and SSIM.
 
-Two baselines stand beside every model: the untranslated input, and a per-channel colour match, which
-any useful translation must beat.
+Two baselines stand beside every model: the untranslated input, and a per-channel colour match,
+which any useful translation must beat.
 """
 
 from __future__ import annotations

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from imgtrans.building import build_trainer
-from imgtrans.components import Images
 from imgtrans.monitor.folder import RunFolder, open_run, unfinished
 from imgtrans.problems import DataNotFoundError, ImgtransError, NoHeldOutError, RecipeError
 from imgtrans.recipe import Recipe, changes, read_recipe
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from imgtrans.components import Images
     from imgtrans.monitor.display import Display
     from imgtrans.plan import Plan
 
@@ -165,7 +165,9 @@ def open_resumed(
     if not any(override.startswith("dataset.") for override in overrides):
         # The run's own images are used, wherever the recipe's would be looked up today.
         found = [c for c in found if not (c.free and c.key.startswith("dataset."))]
-        asked = asked.model_copy(update={"dataset": own.dataset}) if _same_kind(own, asked) else asked
+        asked = (
+            asked.model_copy(update={"dataset": own.dataset}) if _same_kind(own, asked) else asked
+        )
     fixed = [change for change in found if not change.free]
     if fixed:
         listed = "\n".join(f"    {change}" for change in fixed)

@@ -1,7 +1,7 @@
 """What a step will do, found out before training: each term runs once on the meta device.
 
-Gives networks, parameter counts, forwards per step and output shapes, and a clear error for an image
-that the recipe cannot make. It uses throw-away copies and never touches a pool.
+Gives networks, parameter counts, forwards per step and output shapes, and a clear error for an
+image that the recipe cannot make. It uses throw-away copies and never touches a pool.
 """
 
 from __future__ import annotations
@@ -87,9 +87,7 @@ def _run(recipe: Recipe, device: torch.device, batch: int) -> Plan:
     )
     terms = [term for phase in trainer.phases for term in phase.terms]
     images = tuple(image for image in IMAGES if image in asked)
-    return Plan(
-        images, networks, tuple(t.name for t in terms), tuple(t.weight for t in terms)
-    )
+    return Plan(images, networks, tuple(t.name for t in terms), tuple(t.weight for t in terms))
 
 
 def _ask(trainer: Trainer, x: torch.Tensor, y: torch.Tensor) -> set[str]:
@@ -115,7 +113,9 @@ def _ask(trainer: Trainer, x: torch.Tensor, y: torch.Tensor) -> set[str]:
 
 def _check_scalar(name: str, value: Any) -> None:
     if not isinstance(value, torch.Tensor) or value.ndim != 0:
-        what = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else value
+        what = (
+            f"a tensor of shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else value
+        )
         message = f"[loss.{name.partition('/')[0]}] must return a scalar tensor, not {what}"
         raise ImgtransError(message)
 

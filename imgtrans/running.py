@@ -39,7 +39,7 @@ from imgtrans.plan import make_plan
 from imgtrans.plugins import registry
 from imgtrans.problems import ImgtransError, RecipeError
 from imgtrans.recipe import Recipe, to_toml
-from imgtrans.training import NonFiniteLossError, Trainer, train_step
+from imgtrans.training import NonFiniteLossError, train_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -296,7 +296,8 @@ class _Run:
             self._failed_saves += 1
             message = f"the checkpoint of step {step} could not be written: {error}"
             if self._failed_saves >= FAILED_SAVES or step == self.steps or self.stop.signal:
-                raise ImgtransError(f"{message}; the last good one is kept") from error
+                message += "; the last good one is kept"
+                raise ImgtransError(message) from error
             self.display.warn(f"{message}; the last good one is kept, trying again later")
         else:
             self._failed_saves = 0
@@ -362,7 +363,9 @@ class _Run:
 
     def _held_out(self) -> tuple[Tensor, Tensor]:
         size = self.recipe.dataset.image_size
-        stores = [open_store(each, self.recipe.dataset) for each in (self.data.test.x, self.data.test.y)]
+        stores = [
+            open_store(each, self.recipe.dataset) for each in (self.data.test.x, self.data.test.y)
+        ]
         x, y = (held_out(store, spread(len(store), SAMPLES), size) for store in stores)
         return x, y
 
@@ -425,7 +428,9 @@ class _Run:
     def _header(self, environment: dict[str, Any]) -> None:
         size, batch = self.recipe.dataset.image_size, self.recipe.train.batch_size
         left = self.steps - self.trainer.step
-        steps = f"{self.steps:,} steps of {batch} images a domain: {self._epochs(self.steps)} epochs"
+        steps = (
+            f"{self.steps:,} steps of {batch} images a domain: {self._epochs(self.steps)} epochs"
+        )
         if self.trainer.step:
             steps += f"; continues after step {self.trainer.step:,}, {left:,} to go"
         threads = f", {environment['threads']} threads" if environment["device"] == "cpu" else ""

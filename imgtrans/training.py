@@ -134,12 +134,12 @@ def _frozen(discriminators: Sequence[nn.Module]) -> Iterator[None]:
     # graph, is kept for later losses, and their gradient would silently vanish.
     parameters = [p for net in discriminators for p in net.parameters() if p.requires_grad]
     for parameter in parameters:
-        parameter.requires_grad_(requires_grad=False)
+        parameter.requires_grad_(False)  # noqa: FBT003
     try:
         yield
     finally:
         for parameter in parameters:
-            parameter.requires_grad_(requires_grad=True)
+            parameter.requires_grad_(True)  # noqa: FBT003
 
 
 def _refuse_non_finite(values: Mapping[str, Tensor], step: int) -> None:

@@ -104,9 +104,7 @@ class Translation:
             are paired.
     """
 
-    def __init__(
-        self, direction: Direction, source: Tensor, target: Tensor, step: int = 0
-    ) -> None:
+    def __init__(self, direction: Direction, source: Tensor, target: Tensor, step: int = 0) -> None:
         """Nothing is made yet; ``step`` counts from 0 and seeds the replay."""
         self.source = source
         self.target = target

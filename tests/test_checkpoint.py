@@ -116,7 +116,9 @@ def test_a_checkpoint_holds_weights_moments_and_pools():
 def test_other_networks_are_refused_with_the_first_difference():
     saved = checkpoint.state(trained(tiny_recipe(), 1))
     wider = tiny_recipe().generator.model_copy(update={"width": 4})
-    with pytest.raises(ImgtransError, match=r"other networks: 72 tensors differ; .* is \(8, 8, 3, 3\)"):
+    with pytest.raises(
+        ImgtransError, match=r"other networks: 72 tensors differ; .* is \(8, 8, 3, 3\)"
+    ):
         checkpoint.restore(trainer_of(tiny_recipe(generator=wider)), saved, 1)
 
 

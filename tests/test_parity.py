@@ -66,7 +66,9 @@ def test_five_steps_equal_the_papers_textbook_step():
     for step in range(5):
         x, y = batch_of(trainer, step)
         train_step(trainer, x, y)
-        draws = [random.Random(f"0/{name}/{step}") for name in ("winter_to_summer", "summer_to_winter")]
+        draws = [
+            random.Random(f"0/{name}/{step}") for name in ("winter_to_summer", "summer_to_winter")
+        ]
         textbook.step(x, y, *draws)
     assert largest_difference(ours, theirs) < 1e-6
 

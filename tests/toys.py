@@ -60,9 +60,7 @@ def trainer_of(recipe: Recipe) -> Trainer:
 
 
 def batch_of(trainer: Trainer, seed: int = 0, size: int = 32, count: int = 2) -> list[torch.Tensor]:
-    """x and y of random pixels in [-1, 1]."""
+    """X and y of random pixels in [-1, 1]."""
     generator = torch.Generator().manual_seed(seed)
     shape = (count, 3, size, size)
-    return [
-        torch.rand(shape, generator=generator, dtype=trainer.dtype) * 2 - 1 for _ in range(2)
-    ]
+    return [torch.rand(shape, generator=generator, dtype=trainer.dtype) * 2 - 1 for _ in range(2)]

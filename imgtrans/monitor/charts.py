@@ -20,9 +20,9 @@ HEIGHT: Final = 1000
 COLOURS: Final = 8
 SMALL_TITLES: Final = {
     "learning_rate": "learning rate",
-    "images_per_second": "images a second",
-    "data_wait": "data wait in seconds a step",
-    "memory_mib": "memory in MiB",
+    "images_per_second": "images per second",
+    "data_wait": "data wait (s per step)",
+    "memory_mib": "memory (MiB)",
 }
 _UNSMOOTHED: Final = {"learning_rate", "memory_mib"}
 
@@ -108,7 +108,7 @@ def _chart(
     first = min(line[0].step for line in buckets)
     x = Scale(first, max(first + 1, *(line[-1].step for line in buckets)))
     every = [bucket for line in buckets for bucket in line]
-    scales = [("linear", _linear(every))]
+    scales = [("linear", _linear(every, from_zero=small))]
     if not small and (log := _logarithmic(every)):
         scales.append(("log", log))
     drawings = [
@@ -151,10 +151,11 @@ def _path(points: Iterable[tuple[float, float]], x: Scale, y: Scale) -> str:
     return "".join(parts) + ("h0" if len(parts) == 1 else "")
 
 
-def _linear(buckets: Sequence[Bucket]) -> Scale:
+def _linear(buckets: Sequence[Bucket], *, from_zero: bool) -> Scale:
     low = min(bucket.low for bucket in buckets)
     high = max(bucket.high for bucket in buckets)
-    low = min(0.0, low) if low < 0 or low < 0.7 * high else low
+    if 0 <= low and (from_zero or low < 0.7 * high or low == high):
+        low = 0.0
     room = (high - low) * 0.05 or abs(high) * 0.1 or 1.0
     if not math.isfinite(room):
         return Scale(-1e308, 1e308)

@@ -9,6 +9,7 @@ import json
 import math
 import shlex
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from imgtrans.monitor.charts import compact, spoken
@@ -25,7 +26,7 @@ ROWS: Final = 200
 STATES: Final = ("running", "done", "stopped", "failed")
 _HEADINGS: Final = {"psnr_db": ("PSNR (dB)", 2), "ssim": ("SSIM", 3)}
 _LOWER_IS_BETTER: Final = frozenset(
-    "fid kid lpips mae mse rmse l1 l2 loss error distance seconds".split()
+    ("fid", "kid", "lpips", "mae", "mse", "rmse", "l1", "l2", "loss", "error", "distance")
 )
 
 
@@ -146,8 +147,8 @@ def facts(environment: dict[str, Any], status: dict[str, Any]) -> list[tuple[str
         ("data", [short(environment.get("data"))]),
         ("networks", [_network(*item) for item in mapping(environment.get("networks")).items()]),
         ("device", [", ".join(text for text in (*device, short(threads, 60)) if text)]),
-        ("started", [short(status.get("started"), 40)]),
-        ("updated", [short(status.get("updated"), 40)]),
+        ("started", [_moment(status.get("started"))]),
+        ("updated", [_moment(status.get("updated"))]),
         ("command", [shlex.join(parts)]),
         ("versions", [listed("imgtrans", "python", "torch", "torchvision")]),
         ("plugins", [f"{short(k, 200)}: {short(v, 200)}" for k, v in plugins.items()]),
@@ -155,6 +156,14 @@ def facts(environment: dict[str, Any], status: dict[str, Any]) -> list[tuple[str
     ]
     kept = [(label, [line for line in lines if line]) for label, lines in rows]
     return [(label, lines) for label, lines in kept if lines]
+
+
+def _moment(value: Any) -> str:
+    text = short(value, 40)
+    try:
+        return f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except (ValueError, OverflowError):
+        return text
 
 
 def _network(name: str, parameters: Any) -> str:

@@ -1,6 +1,6 @@
 """The reference plugin set: CycleGAN as the seed project trains it, and its paper's choices.
 
-Components only; the networks are in ``networks``, which imports torch, so it is imported in `build`.
+Components only; ``networks`` imports torch, so it is imported in ``build``.
 """
 
 from __future__ import annotations

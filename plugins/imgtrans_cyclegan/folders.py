@@ -57,7 +57,7 @@ class UnpairedFolders(Dataset):
     """
 
     root: str = Field(
-        description="folder of the data set; looked up under $IMGTRANS_DATA, then ./data, then here",
+        description="folder of the images; looked up under $IMGTRANS_DATA, then ./data, then here",
         json_schema_extra=FREE,
     )
     train_x: str | None = Field(
@@ -76,9 +76,7 @@ class UnpairedFolders(Dataset):
         None, description="where to get the images when they are missing", json_schema_extra=FREE
     )
 
-    def prepare(
-        self, domains: tuple[str, str], say: Callable[[str], None]
-    ) -> UnpairedFolders:
+    def prepare(self, domains: tuple[str, str], say: Callable[[str], None]) -> UnpairedFolders:
         """Find the folder, or download it; returns this dataset with an absolute root.
 
         Raises:
@@ -116,7 +114,12 @@ class UnpairedFolders(Dataset):
         destination = self._places()[0]
         say(f"downloading {destination.name} from {download.addresses[0]} to {destination}")
         try:
-            return fetch(download.addresses, destination, folder_counts=download.counts or None)
+            return fetch(
+                download.addresses,
+                destination,
+                folder_counts=download.counts or None,
+                progress=_every_tenth(say),
+            )
         except DownloadError as error:
             raise DataNotFoundError(str(error)) from error
 
@@ -150,7 +153,9 @@ class UnpairedFolders(Dataset):
         layouts = self._layouts(split, domains)
         for pair in layouts:
             if not all(pair):
-                given, other = (f"{split}_x", f"{split}_y") if pair[0] else (f"{split}_y", f"{split}_x")
+                given, other = (
+                    (f"{split}_x", f"{split}_y") if pair[0] else (f"{split}_y", f"{split}_x")
+                )
                 message = f"[dataset] {given} is given without {other}; name both folders"
                 raise ImgtransError(message)
             if all((root / name).is_dir() for name in pair):
@@ -184,6 +189,20 @@ class UnpairedFolders(Dataset):
                 f"{self.image_size}\n{shown}\n  choose a smaller image_size, or move them away"
             )
             raise ImgtransError(message)
+
+
+def _every_tenth(say: Callable[[str], None]) -> Callable[[int, int | None], None]:
+    """Tells of a download at each tenth of it, or every 64 MiB where its size is unknown."""
+    told = 0
+
+    def progress(received: int, whole: int | None) -> None:
+        nonlocal told
+        if received - told >= (whole / 10 if whole else 64 * 2**20):
+            told = received
+            of = f" of {whole / 2**20:,.0f}" if whole else ""
+            say(f"  {received / 2**20:,.0f}{of} MiB")
+
+    return progress
 
 
 @dataclass(frozen=True)

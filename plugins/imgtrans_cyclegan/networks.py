@@ -58,7 +58,12 @@ class EncoderDecoder(nn.Module):
     """``N×C×H×W`` in [-1, 1] to the same size in [-1, 1]; H and W are multiples of 8."""
 
     def __init__(
-        self, channels_in: int, channels_out: int, width: int, middle: Sequence[nn.Module], norm: str
+        self,
+        channels_in: int,
+        channels_out: int,
+        width: int,
+        middle: Sequence[nn.Module],
+        norm: str,
     ) -> None:
         """Every layer but the last is normalised, the first included."""
         super().__init__()

@@ -24,7 +24,7 @@ TEST_SCENES_FROM: Final = 10_000_000
 
 
 class Landscapes(Dataset):
-    """Generated landscapes, summer (x) and winter (y); the held-out ones with their true counterparts.
+    """Generated landscapes, summer (x) and winter (y), held-out ones with their counterparts.
 
     Training is unpaired: no scene is shown in both seasons. In the test split ``x[i]`` and ``y[i]``
     are one scene.
