@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from imgtrans.components import Images
     from imgtrans.monitor.display import Display
-    from imgtrans.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -204,17 +203,6 @@ def check_environment(before: dict[str, Any], now: dict[str, Any], display: Disp
                 f"{key} was {before[key]} when the run began and is {now[key]} now; "
                 "results may differ from an uninterrupted run"
             )
-
-
-def networks_line(plan: Plan) -> str:
-    """Networks with their parameter counts, equal ones together."""
-    lines: dict[str, list[str]] = {}
-    for network in plan.networks:
-        kind, _, name = network.name.partition(".")
-        text = f"{kind} of {network.parameters:,} parameters"
-        if network.parameters:
-            lines.setdefault(text, []).append(name)
-    return "\n".join(f"{len(n)} {text}: {', '.join(n)}" for text, n in lines.items())
 
 
 def dry_run_data(recipe: Recipe) -> str:

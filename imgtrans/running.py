@@ -5,24 +5,19 @@
 
 from __future__ import annotations
 
-import platform
-import signal
-import sys
 import time
-from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import psutil
 import torch
-import torchvision
 
-import imgtrans
 from imgtrans import checkpoint
-from imgtrans.building import best_device, build_trainer, precision_of
+from imgtrans.building import best_device, build_trainer
 from imgtrans.data import Waiting, fingerprint, held_out, open_store, open_training, spread
+from imgtrans.describing import environment, epochs, header, plugin_versions
 from imgtrans.evaluation import compare
 from imgtrans.inference import MODEL, save_model
+from imgtrans.monitor.clock import Clock, Stop
 from imgtrans.monitor.display import losses_line
 from imgtrans.monitor.folder import RunFolder
 from imgtrans.monitor.report import write_report
@@ -32,19 +27,16 @@ from imgtrans.opening import (
     check_environment,
     find_data,
     find_run,
-    networks_line,
     open_resumed,
 )
 from imgtrans.plan import make_plan
-from imgtrans.plugins import registry
 from imgtrans.problems import ImgtransError, RecipeError
 from imgtrans.recipe import Recipe, to_toml
 from imgtrans.training import NonFiniteLossError, train_step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
-    from types import FrameType
 
     from torch import Tensor
 
@@ -109,54 +101,6 @@ def _device(name: str | None) -> torch.device:
     return device
 
 
-class _Stop:
-    """The first SIGINT or SIGTERM asks for a stop after the step; a second one stops at once."""
-
-    def __init__(self) -> None:
-        self.signal: int | None = None
-
-    def handle(self, number: int, frame: FrameType | None) -> None:
-        del frame
-        if self.signal is not None:
-            raise KeyboardInterrupt
-        self.signal = number
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        signals = (signal.SIGINT, signal.SIGTERM)
-        before = [signal.signal(number, self.handle) for number in signals]
-        try:
-            yield
-        finally:
-            for number, handler in zip(signals, before, strict=True):
-                signal.signal(number, handler)
-
-
-@dataclass
-class _Clock:
-    """What training time went into; fields of every line of the metrics."""
-
-    start: float = 0.0
-    before: float = 0.0
-    """Seconds of earlier sessions of this run."""
-    pace: float | None = None
-    """Seconds per step, smoothed."""
-    _last: float = 0.0
-
-    def begin(self, before: float) -> None:
-        self.start = self._last = time.perf_counter()
-        self.before = before
-
-    def tick(self) -> None:
-        now = time.perf_counter()
-        step, self._last = now - self._last, now
-        self.pace = step if self.pace is None else 0.95 * self.pace + 0.05 * step
-
-    @property
-    def seconds(self) -> float:
-        return self.before + time.perf_counter() - self.start
-
-
 class _Run:
     """A run in its locked folder."""
 
@@ -167,7 +111,7 @@ class _Run:
         self.recipe = data.recipe
         self.steps = self.recipe.train.steps
         self.trainer = build_trainer(self.recipe, device, plan.images)
-        self.clock, self.stop = _Clock(), _Stop()
+        self.clock, self.stop = Clock(), Stop()
         self.training: TrainingData
         self.samples: tuple[Tensor, Tensor]
         self._failed_saves = 0
@@ -176,9 +120,9 @@ class _Run:
 
     def go(self, *, resumed: bool) -> int:
         """Everything from the first line shown to the last."""
-        environment = self._environment()
+        here = environment(self.data, self.plan, self.trainer.device)
         if resumed:
-            check_environment(self.folder.read("environment.json"), environment, self.display)
+            check_environment(self.folder.read("environment.json"), here, self.display)
             self._restore()
         if self.trainer.step >= self.steps:
             self.display.say(
@@ -187,8 +131,8 @@ class _Run:
             )
             return 0
         self.folder.write("recipe.toml", to_toml(self.recipe))
-        self.folder.write("environment.json", environment)
-        self._header(environment)
+        self.folder.write("environment.json", here)
+        self.display.rows(header(self.data, self.plan, here, self.folder.path, self.trainer.step))
         try:
             return self._train()
         except KeyboardInterrupt:
@@ -246,7 +190,7 @@ class _Run:
         self.folder.log(
             {
                 "step": self.trainer.step,
-                "epoch": round(self.training.order.epochs(self.trainer.step), 4),
+                "epoch": epochs(self.data, self.trainer.step),
                 "losses": losses,
                 "learning_rate": rates,
                 "images_per_second": round(speed, 3),
@@ -394,70 +338,7 @@ class _Run:
             state=state,
             step=self.trainer.step,
             steps=self.steps,
-            epochs=self._epochs(self.trainer.step),
-            seconds=self.clock.seconds if self.clock.start else 0.0,
+            epochs=epochs(self.data, self.trainer.step),
+            seconds=self.clock.seconds,
             message=message,
         )
-
-    def _epochs(self, steps: int) -> float:
-        larger = max(len(self.data.train.x), len(self.data.train.y))
-        return round(steps * self.recipe.train.batch_size / larger, 2)
-
-    def _environment(self) -> dict[str, Any]:
-        device = self.trainer.device
-        name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-        return {
-            "imgtrans": imgtrans.__version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "torchvision": torchvision.__version__,
-            "platform": platform.platform(),
-            "device": name,
-            "precision": precision_of(self.recipe, device),
-            "threads": torch.get_num_threads(),
-            "command": sys.argv,
-            "plugins": plugin_versions(self.recipe),
-            "name": self.recipe.name,
-            "domains": list(self.recipe.domains),
-            "generated": self.data.stands_in,
-            "networks": {net.name: net.parameters for net in self.plan.networks},
-            "data": self.data.describe(),
-            "fingerprint": fingerprint(self.data.train),
-        }
-
-    def _header(self, environment: dict[str, Any]) -> None:
-        size, batch = self.recipe.dataset.image_size, self.recipe.train.batch_size
-        left = self.steps - self.trainer.step
-        steps = (
-            f"{self.steps:,} steps of {batch} images a domain: {self._epochs(self.steps)} epochs"
-        )
-        if self.trainer.step:
-            steps += f"; continues after step {self.trainer.step:,}, {left:,} to go"
-        threads = f", {environment['threads']} threads" if environment["device"] == "cpu" else ""
-        self.display.rows(
-            [
-                ("recipe", f"{self.recipe.name}: {', '.join(self.recipe.direction_names)}"),
-                ("data", f"{environment['data']}; {size}×{size} pixels"),
-                ("networks", networks_line(self.plan)),
-                ("device", f"{environment['device']}, {environment['precision']}{threads}"),
-                ("plan", f"{steps}; {self.plan.forwards} network forwards a step"),
-                ("results", f"{self.folder.path}  (Ctrl-C saves and stops)"),
-            ]
-        )
-
-
-def plugin_versions(recipe: Recipe) -> dict[str, str]:
-    """Plugin name to ``distribution version`` of every plugin that a recipe uses."""
-    used: set[str] = set()
-
-    def walk(value: Any) -> None:
-        if isinstance(value, dict):
-            name = value.get("use")
-            if isinstance(name, str) and "/" in name:
-                used.add(name.rpartition("/")[0])
-            for inner in value.values():
-                walk(inner)
-
-    walk(recipe.tables())
-    plugins = registry().plugins
-    return {name: plugins[name].package for name in sorted(used) if name in plugins}

@@ -1,0 +1,99 @@
+"""What a run says of itself: the environment it records, and the lines shown at its start."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torchvision
+
+import imgtrans
+from imgtrans.building import precision_of
+from imgtrans.data import fingerprint
+from imgtrans.plugins import registry
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from imgtrans.opening import Data
+    from imgtrans.plan import Plan
+    from imgtrans.recipe import Recipe
+
+
+def environment(data: Data, plan: Plan, device: torch.device) -> dict[str, Any]:
+    """What ``environment.json`` records: versions, device, networks, images."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return {
+        "imgtrans": imgtrans.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "platform": platform.platform(),
+        "device": name,
+        "precision": precision_of(data.recipe, device),
+        "threads": torch.get_num_threads(),
+        "command": sys.argv,
+        "plugins": plugin_versions(data.recipe),
+        "name": data.recipe.name,
+        "domains": list(data.recipe.domains),
+        "generated": data.stands_in,
+        "networks": {network.name: network.parameters for network in plan.networks},
+        "data": data.describe(),
+        "fingerprint": fingerprint(data.train),
+    }
+
+
+def header(
+    data: Data, plan: Plan, environment: dict[str, Any], folder: Path, done: int
+) -> list[tuple[str, str]]:
+    """The lines shown at the start; ``done`` steps are behind a run that continues."""
+    recipe = data.recipe
+    size, batch, total = recipe.dataset.image_size, recipe.train.batch_size, recipe.train.steps
+    steps = f"{total:,} steps of {batch} images a domain: {epochs(data, total)} epochs"
+    if done:
+        steps += f"; continues after step {done:,}, {total - done:,} to go"
+    threads = f", {environment['threads']} threads" if environment["device"] == "cpu" else ""
+    return [
+        ("recipe", f"{recipe.name}: {', '.join(recipe.direction_names)}"),
+        ("data", f"{environment['data']}; {size}×{size} pixels"),
+        ("networks", networks_line(plan)),
+        ("device", f"{environment['device']}, {environment['precision']}{threads}"),
+        ("plan", f"{steps}; {plan.forwards} network forwards a step"),
+        ("results", f"{folder}  (Ctrl-C saves and stops)"),
+    ]
+
+
+def epochs(data: Data, steps: int) -> float:
+    """Passes through the larger domain that these steps make."""
+    larger = max(len(data.train.x), len(data.train.y))
+    return round(steps * data.recipe.train.batch_size / larger, 2)
+
+
+def networks_line(plan: Plan) -> str:
+    """Networks with their parameter counts, equal ones together."""
+    lines: dict[str, list[str]] = {}
+    for network in plan.networks:
+        kind, _, name = network.name.partition(".")
+        text = f"{kind} of {network.parameters:,} parameters"
+        if network.parameters:
+            lines.setdefault(text, []).append(name)
+    return "\n".join(f"{len(n)} {text}: {', '.join(n)}" for text, n in lines.items())
+
+
+def plugin_versions(recipe: Recipe) -> dict[str, str]:
+    """Plugin name to ``distribution version`` of every plugin that a recipe uses."""
+    used: set[str] = set()
+
+    def walk(value: Any) -> None:
+        if isinstance(value, dict):
+            name = value.get("use")
+            if isinstance(name, str) and "/" in name:
+                used.add(name.rpartition("/")[0])
+            for inner in value.values():
+                walk(inner)
+
+    walk(recipe.tables())
+    plugins = registry().plugins
+    return {name: plugins[name].package for name in sorted(used) if name in plugins}

@@ -1,0 +1,69 @@
+"""Time and signals of a run: how fast it goes, and whether somebody asked it to stop."""
+
+from __future__ import annotations
+
+import signal
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+
+class Stop:
+    """The first SIGINT or SIGTERM asks for a stop after the step; a second one stops at once."""
+
+    def __init__(self) -> None:
+        """Nobody has asked yet."""
+        self.signal: int | None = None
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """Remember the first signal; a second one raises KeyboardInterrupt."""
+        del frame
+        if self.signal is not None:
+            raise KeyboardInterrupt
+        self.signal = number
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take over SIGINT and SIGTERM inside, and give them back."""
+        signals = (signal.SIGINT, signal.SIGTERM)
+        before = [signal.signal(number, self.handle) for number in signals]
+        try:
+            yield
+        finally:
+            for number, handler in zip(signals, before, strict=True):
+                signal.signal(number, handler)
+
+
+@dataclass
+class Clock:
+    """What training time went into; fields of every line of the metrics."""
+
+    start: float = 0.0
+    before: float = 0.0
+    """Seconds of earlier sessions of this run."""
+    pace: float | None = None
+    """Seconds per step, smoothed."""
+    _last: float = 0.0
+
+    def begin(self, before: float) -> None:
+        """Start counting, on top of what earlier sessions took."""
+        self.start = self._last = time.perf_counter()
+        self.before = before
+
+    def tick(self) -> None:
+        """A step is over."""
+        now = time.perf_counter()
+        step, self._last = now - self._last, now
+        self.pace = step if self.pace is None else 0.95 * self.pace + 0.05 * step
+
+    @property
+    def seconds(self) -> float:
+        """Of training so far, earlier sessions included; 0 before it began."""
+        if not self.start:
+            return self.before
+        return self.before + time.perf_counter() - self.start
