@@ -110,9 +110,7 @@ def run(
     from imgtrans import running  # imports torch, so only once the recipe is right
 
     target = Path(resume) if resume else resume is not None
-    sys.exit(
-        running.run(chosen, display, resume=target, overrides=overrides, device=device)
-    )
+    sys.exit(running.run(chosen, display, resume=target, overrides=overrides, device=device))
 
 
 @main.command(

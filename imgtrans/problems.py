@@ -110,13 +110,11 @@ _ABSENT = object()
 
 def _given(raw: Any, location: Sequence[int | str]) -> Any:
     for part in location:
-        if isinstance(raw, dict) and part in raw:
-            raw = raw[part]
-        elif isinstance(raw, (list, tuple)) and isinstance(part, int) and part < len(raw):
-            raw = raw[part]
-        elif part == "use" and isinstance(raw, str):  # the short form: block = "haar"
+        if part == "use" and isinstance(raw, str):  # the short form: block = "haar"
             return raw
-        else:
+        try:
+            raw = raw[part]
+        except (KeyError, IndexError, TypeError):
             return _ABSENT
     return raw
 

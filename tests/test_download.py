@@ -377,6 +377,14 @@ def test_a_damaged_member_is_an_error_and_the_next_try_starts_afresh(
     assert fetch([site.url], home, folder_counts=COUNTS).is_dir()
 
 
+def test_a_member_said_to_lie_before_the_file_is_damage(site: Site, home: Path) -> None:
+    directory = site.content.index(b"PK\x01\x02")
+    start = directory + 42  # where the first member's offset stands
+    site.content = site.content[:start] + b"\xff" * 3 + b"\xf0" + site.content[start + 4 :]
+    with pytest.raises(DownloadError, match="damaged"):
+        fetch([site.url], home)
+
+
 @pytest.mark.parametrize("twin", ["a/1.jpg", "a/1.jpg/x"])
 def test_members_in_each_others_place_are_an_error(site: Site, home: Path, twin: str) -> None:
     memory = io.BytesIO()

@@ -154,11 +154,9 @@ def _path(points: Iterable[tuple[float, float]], x: Scale, y: Scale) -> str:
 def _linear(buckets: Sequence[Bucket], *, from_zero: bool) -> Scale:
     low = min(bucket.low for bucket in buckets)
     high = max(bucket.high for bucket in buckets)
-    if 0 <= low and (from_zero or low < 0.7 * high or low == high):
+    if low >= 0 and (from_zero or low < 0.7 * high or low == high):
         low = 0.0
     room = (high - low) * 0.05 or abs(high) * 0.1 or 1.0
-    if not math.isfinite(room):
-        return Scale(-1e308, 1e308)
     return Scale(low if low == 0 else low - room, high + room)
 
 

@@ -154,7 +154,9 @@ class Metrics:
         step = content.get("step") if isinstance(content, dict) else None
         if not isinstance(step, int):
             return
-        _extend(self.losses, content.get("losses"), step, self.left_out)
+        losses = content.get("losses")
+        if isinstance(losses, dict):
+            _extend(self.losses, losses, step, self.left_out)
         for name, curves in self.scalars.items():
             _extend(curves, content.get(name), step, self.left_out)
 
@@ -174,11 +176,11 @@ def _extend(curves: dict[str, Curve], values: Any, step: int, left_out: set[str]
 
 
 def number(value: Any) -> float | None:
-    """A value as a finite float, or None."""
+    """A value as a finite float, or None; beyond ±1e150 nothing can be told apart on a chart."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     try:
-        return float(value) if math.isfinite(value) else None
+        return max(-1e150, min(1e150, float(value))) if math.isfinite(value) else None
     except OverflowError:
         return None
 

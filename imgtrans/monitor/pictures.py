@@ -161,5 +161,6 @@ def _jpeg(grid: Any, scale: float, quality: int) -> bytes:
         grid = grid.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
     stream = io.BytesIO()
     # Full colour resolution only where there is room: halved, it bleeds into the white gaps.
-    grid.save(stream, "JPEG", quality=quality, subsampling=0 if quality > 80 else 2, optimize=True)
+    # Not optimised: that needs the whole file in a buffer, which Pillow makes too small for noise.
+    grid.save(stream, "JPEG", quality=quality, subsampling=0 if quality > 80 else 2)
     return stream.getvalue()

@@ -156,9 +156,7 @@ class Recipe(Table):
         description="used, with a loud warning, where the dataset's images are missing",
         json_schema_extra=FREE,
     )
-    generator: Generator = Field(
-        description="one is built per direction", json_schema_extra=FIXED
-    )
+    generator: Generator = Field(description="one is built per direction", json_schema_extra=FIXED)
     discriminator: Discriminator | None = Field(
         None, description="one is built per target domain", json_schema_extra=FIXED
     )

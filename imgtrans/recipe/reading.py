@@ -1,4 +1,4 @@
-"""Reads recipes: finds the file, applies one-level ``extends`` and ``--set``, reports every problem.
+"""Reads recipes: finds the file, applies ``extends`` and ``--set``, reports every problem.
 
 Merging happens on plain tables before anything is checked, so the whole result is validated once.
 """

@@ -9,12 +9,13 @@ from pydantic import BaseModel
 
 from imgtrans.components import Component
 from imgtrans.problems import as_toml
-from imgtrans.recipe.model import Recipe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pydantic.fields import FieldInfo
+
+    from imgtrans.recipe.model import Recipe
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import cv2
 import numpy as np
-import torch  # noqa: TID253 - whoever decodes wants tensors
+import torch
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from imgtrans.problems import ImgtransError

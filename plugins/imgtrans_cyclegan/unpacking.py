@@ -7,6 +7,7 @@ believed.
 
 from __future__ import annotations
 
+import errno
 import lzma
 import re
 import stat
@@ -62,6 +63,11 @@ def unpack(archive: Path, folder: Path, limit_bytes: int) -> None:
                 else:
                     _make_folder(folder, relative.parent)
                     left -= _write(opened, member, folder / relative, left)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        message = "it is damaged: it says its members lie outside of it"
+        raise ArchiveError(message) from error
     except _DAMAGED as error:
         message = f"it is damaged or encrypted: {str(error) or type(error).__name__}"
         raise ArchiveError(message) from error

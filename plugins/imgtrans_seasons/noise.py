@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import functools
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Array = npt.NDArray[np.floating[Any]]
 Kind = Literal["cloud", "grain", "crag", "relief"]
 
 SIZE = 512
@@ -69,7 +72,12 @@ def _tile(kind: Kind, size: int) -> Array:
         finer = _tile(kind, 2 * size).reshape(size, 2, size, 2)
         # Bilinear reading puts texel i at i/size, so the average is centred by half a fine texel.
         return np.ascontiguousarray(finer.mean((1, 3), dtype=np.float32)).reshape(-1)
-    makers = {"cloud": _cloud, "grain": _grain, "crag": _crag, "relief": _relief}
+    makers: dict[Kind, Callable[[], npt.NDArray[Any]]] = {
+        "cloud": _cloud,
+        "grain": _grain,
+        "crag": _crag,
+        "relief": _relief,
+    }
     return np.ascontiguousarray(makers[kind]().astype(np.float32)).reshape(-1)
 
 

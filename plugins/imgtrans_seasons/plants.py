@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from imgtrans_seasons.canvas import Canvas, Patch, cover, pair, rgb
 from imgtrans_seasons.noise import Array, line, mix, sample, smooth
-from imgtrans_seasons.sky import Light
+
+if TYPE_CHECKING:
+    from imgtrans_seasons.sky import Light
 
 Tree = Literal["conifer", "leafy"]
 
@@ -37,9 +39,9 @@ def paint_conifer(
     rough = sample("grain", across * 0.5 + np.float32(x), down * 0.35, canvas.step / height * 0.5)
     toward = np.clip(0.5 + 2.6 * across * np.float32(light.side) + 0.5 * (rough - 0.5), 0.0, 1.0)
     shade = toward * (0.25 + 0.75 * phase)
-    lying = smooth(0.34, 0.75, phase * (0.55 + 0.75 * rough)) * (0.55 + 0.45 * toward)
+    lying = smooth(0.42, 0.80, phase * (0.55 + 0.75 * rough)) * (0.55 + 0.45 * toward)
     needles = light.on(rgb(NEEDLES), shade)[None]
-    colour = cover(needles, light.snow(0.35 + 0.65 * toward), lying * 0.9)
+    colour = cover(needles, light.snow(0.35 + 0.65 * toward), lying * 0.85)
     _paint_trunk(canvas, light, place, height * 0.09, height * 0.022, depth)
     canvas.paint(patch, light.through(colour, depth), canvas.coverage(inside))
 
@@ -73,7 +75,7 @@ def paint_leafy(
     twigs = light.on(rgb(TWIGS), 0.25 + 0.5 * shade)
     haze = 0.30 + 0.45 * rough
     alpha = canvas.coverage(inside)
-    _paint_limbs(canvas, light, patch, limbs, height, depth)
+    _paint_limbs(canvas, light, patch, limbs, depth)
     both = np.concatenate((np.ones_like(alpha)[None, None], haze[None, None])) * alpha
     colour = np.stack((green, mix(twigs, light.snow(0.7), 0.22 * shade)))
     canvas.paint(patch, light.through(colour, depth), both)
@@ -119,9 +121,7 @@ def _limbs(rng: np.random.Generator, x: float, base: float, height: float) -> Ar
     return np.array(ends, np.float32)
 
 
-def _paint_limbs(
-    canvas: Canvas, light: Light, patch: Patch, limbs: Array, height: float, depth: float
-) -> None:
+def _paint_limbs(canvas: Canvas, light: Light, patch: Patch, limbs: Array, depth: float) -> None:
     """The branches, with a rim of snow in winter on the side that looks up."""
     ax, ay, bx, by, half = (limbs[:, column].reshape(-1, 1, 1) for column in range(5))
     length = (bx - ax) ** 2 + (by - ay) ** 2
@@ -146,9 +146,7 @@ def _paint_trunk(
     if patch is None:
         return
     inside = np.minimum(half - np.abs(patch.x - x), base - patch.y)
-    canvas.paint(
-        patch, light.through(light.on(pair(BARK), 0.4), depth), canvas.coverage(inside)
-    )
+    canvas.paint(patch, light.through(light.on(pair(BARK), 0.4), depth), canvas.coverage(inside))
 
 
 def paint_wood(
@@ -179,12 +177,14 @@ def paint_wood(
     if patch is None:
         return
     down = (patch.y - top) / np.float32(height)
-    inside = np.minimum(patch.y - top, ground - patch.y + 0.004) - smooth(0.1, 0.0, tip / height) * 0.02
-    rough = sample("grain", patch.x * 0.5 / height * 0.12 + offset, patch.y * 0.06 / height, canvas.step / height * 0.1)
+    inside = np.minimum(patch.y - top, ground - patch.y + 0.004)
+    inside = inside - smooth(0.1, 0.0, tip / height) * 0.02
+    scale = np.float32(0.06 / height)
+    rough = sample("grain", patch.x * scale + offset, patch.y * scale, canvas.step * 0.06 / height)
     shade = np.clip(0.95 - 0.9 * down + 0.8 * (rough - 0.5), 0.0, 1.0)
     if kind == "conifer":
         needles = light.on(rgb(NEEDLES), shade)[None]
-        lying = smooth(0.35, 0.85, rough + 0.35 - 0.55 * down) * 0.75
+        lying = smooth(0.45, 0.95, rough + 0.35 - 0.55 * down) * 0.65
         colour, dense = cover(needles, light.snow(0.35 + 0.6 * shade), lying), 1.0
     else:
         green = light.on(rgb(LEAVES[0]), shade)

@@ -5,12 +5,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
 
 from imgtrans_seasons import plants, sky, terrain, things, water
 from imgtrans_seasons.canvas import Canvas
-from imgtrans_seasons.sky import Light
+
+if TYPE_CHECKING:
+    from imgtrans_seasons.sky import Light
 
 Picture = npt.NDArray[np.uint8]
 
@@ -73,9 +77,7 @@ def _paint_woods(
     share = plants.tree_cover(canvas, offset, amount)
     for row in range(int(rng.integers(1, 5))):
         lower = ground + np.float32(0.35 * row * height)
-        plants.paint_wood(
-            canvas, light, kind, lower, share, height, depth, offset + 0.21 * row
-        )
+        plants.paint_wood(canvas, light, kind, lower, share, height, depth, offset + 0.21 * row)
 
 
 def _paint_plain(canvas: Canvas, light: Light, horizon: float, rng: np.random.Generator) -> None:
@@ -88,17 +90,17 @@ def _paint_plain(canvas: Canvas, light: Light, horizon: float, rng: np.random.Ge
     room = 1.0 - horizon
     offset, lean = float(rng.uniform()), float(rng.uniform(-0.7, 0.7))
     choice = rng.uniform()
-    if choice < 0.42:
+    if choice < 0.38:
         shore = horizon + 0.05 + room * rng.uniform(0.0, 0.12)
         reach = room * rng.uniform(0.3, 0.75)
         water.paint_lake(canvas, light, shore, reach, offset, float(rng.uniform(0.7, 1.9)))
-    elif choice < 0.62:
+    elif choice < 0.54:
         width = float(rng.uniform(0.12, 0.3))
         water.paint_river(canvas, light, horizon + 0.04, offset, lean, width)
     else:
-        if rng.uniform() < 0.75:
+        if rng.uniform() < 0.85:
             far_edge = horizon + 0.05 + room * float(rng.uniform(0.02, 0.3))
-            span = (far_edge, far_edge + room * float(rng.uniform(0.12, 0.45)))
+            span = (far_edge, far_edge + room * float(rng.uniform(0.2, 0.55)))
             things.paint_field(canvas, light, horizon, span, offset)
         if rng.uniform() < 0.5:
             water.paint_path(canvas, light, horizon + 0.04, offset, lean)
@@ -110,7 +112,7 @@ def _paint_foreground(
     """Single trees from far to near, and perhaps a rise of meadow that some of them stand on."""
     room = 1.0 - horizon
     count = int(rng.integers(0, 9))
-    leafy = float(rng.choice((0.15, 0.5, 0.85)))
+    leafy = float(rng.choice((0.1, 0.4, 0.75)))
     nearness = np.sort(rng.uniform(0.0, 1.0, count) ** 1.3)
     rise = float(rng.uniform(0.5, 0.85)) if rng.uniform() < 0.5 else 2.0
     for near in (*nearness, None):

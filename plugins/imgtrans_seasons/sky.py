@@ -71,7 +71,9 @@ def paint_sky(canvas: Canvas, light: Light, horizon: float) -> None:
     sky = mix(sky, warm, 0.65 * np.exp(-((away / np.float32(0.30)) ** 2)))
     # A veiled sun is a brightening and no disc.
     clear = float(light.direct.mean() > 0.44)
-    sky = mix(sky, rgb((1.0, 0.97, 0.86)), 0.75 * np.exp(-((away / np.float32(0.085)) ** 2)) * clear)
+    sky = mix(
+        sky, rgb((1.0, 0.97, 0.86)), 0.75 * np.exp(-((away / np.float32(0.085)) ** 2)) * clear
+    )
     sky = mix(sky, rgb((1.0, 0.99, 0.93)), canvas.coverage(0.032 - away) * clear)
     # Winter air is a shade paler, and no more than that.
     canvas.pixels[:] = mix(sky[None], pair((0.78, 0.84, 0.91)), SEASON * 0.10)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from imgtrans_seasons.canvas import Canvas, Patch, cover, pair, rgb
 from imgtrans_seasons.noise import Array, line, mix, sample, smooth
-from imgtrans_seasons.sky import Light
+
+if TYPE_CHECKING:
+    from imgtrans_seasons.sky import Light
 
 ROCKS = ((0.50, 0.49, 0.50), (0.56, 0.51, 0.46), (0.43, 0.44, 0.48), (0.62, 0.59, 0.55))
 

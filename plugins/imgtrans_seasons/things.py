@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from imgtrans_seasons.canvas import Canvas, Patch, cover, pair, rgb
 from imgtrans_seasons.noise import Array, line, mix, sample, smooth
-from imgtrans_seasons.sky import Light
+
+if TYPE_CHECKING:
+    from imgtrans_seasons.sky import Light
 
 GRANITE = (0.66, 0.63, 0.60)
 
@@ -47,7 +51,7 @@ def paint_field(
     inside = np.minimum(inside, end * down)
     furrow = 0.5 + 0.5 * np.sin(across * np.float32(26.0))
     # Far off the furrows run together, and would shimmer.
-    furrow = mix(np.float32(0.5), furrow, smooth(0.04, 0.25, down))
+    furrow = mix(np.array(0.5, np.float32), furrow, smooth(0.04, 0.25, down))
     ears = sample("grain", patch.x * 0.6, patch.y * 1.6, canvas.step * 1.6)
     shade = np.clip(0.55 + 0.35 * furrow + 0.3 * (ears - 0.5), 0.0, 1.0)
     gold = light.on(rgb((0.94, 0.77, 0.36)), shade)
@@ -87,7 +91,9 @@ def paint_cabin(
     up = (np.float32(base) - patch.y) / np.float32(size)
     shade = 0.5 + 0.3 * across * np.float32(light.side)
     logs = 0.82 + 0.18 * np.sin(up * np.float32(45.0))
-    wall = light.on(rgb((0.50, 0.34, 0.22)), shade) * mix(np.float32(0.9), logs, float(size > 0.08))
+    wall = light.on(rgb((0.50, 0.34, 0.22)), shade) * mix(
+        np.array(0.9, np.float32), logs, float(size > 0.08)
+    )
     roof = np.stack((light.on(rgb((0.60, 0.23, 0.17)), shade), light.snow(0.35 + 0.6 * shade)))
     pieces = (
         (pair((0.42, 0.36, 0.34)), _box(across, up, 0.38, 0.52, 0.7, 1.2)),

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from imgtrans_seasons.canvas import Canvas, Patch, rgb
 from imgtrans_seasons.noise import Array, line, mix, sample, smooth
-from imgtrans_seasons.sky import Light
+
+if TYPE_CHECKING:
+    from imgtrans_seasons.sky import Light
 
 
 def paint_lake(
@@ -44,7 +48,7 @@ def paint_river(
     if patch is None:
         return
     down = np.clip((patch.y - np.float32(source)) / np.float32(1.0 - source), 0.0, 1.0)
-    middle = course(canvas, patch.y, down, offset, lean)
+    middle = course(canvas, down, offset, lean)
     half = np.float32(width) * (0.02 + 0.98 * down**1.6)
     # A bank is seen at a slant: distances across are foreshortened where the river runs flat.
     inside = (half - np.abs(patch.x - middle)) * 0.6
@@ -57,7 +61,7 @@ def paint_path(canvas: Canvas, light: Light, source: float, offset: float, lean:
     if patch is None:
         return
     down = np.clip((patch.y - np.float32(source)) / np.float32(1.0 - source), 0.0, 1.0)
-    middle = course(canvas, patch.y, down, offset, lean)
+    middle = course(canvas, down, offset, lean)
     inside = 0.006 + 0.075 * down**1.5 - np.abs(patch.x - middle)
     grit = sample("grain", patch.x * 0.7, patch.y * 1.4, canvas.step)
     shade = 0.55 + 0.35 * grit
@@ -66,7 +70,7 @@ def paint_path(canvas: Canvas, light: Light, source: float, offset: float, lean:
     canvas.paint(patch, np.stack((sand, trodden)), canvas.coverage(inside) * 0.95)
 
 
-def course(canvas: Canvas, y: Array, down: Array, offset: float, lean: float) -> Array:
+def course(canvas: Canvas, down: Array, offset: float, lean: float) -> Array:
     """The x of a winding line at each row: wide bends at hand, narrow ones far off."""
     bend = line("cloud", np.sqrt(down) * np.float32(0.55) + np.float32(offset), 0.7, 1.0 / 64.0)
     swing = (bend - 0.5) * (0.15 + 1.1 * down)

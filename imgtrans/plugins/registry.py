@@ -1,66 +1,25 @@
-"""Finds plugins, loads each in isolation, resolves names, and knows who provides what.
-
-A broken plugin becomes a record with its error and hides no other; names have no precedence, so
-installing a package never changes what an existing recipe means. Never imports torch.
-"""
+"""Finds plugins, loads each in isolation, resolves names, and knows who provides what."""
 
 from __future__ import annotations
 
 import fnmatch
-import importlib.util
 import os
 import re
-import sys
-from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import metadata
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 from imgtrans import hooks
-from imgtrans.components import KINDS, Component, is_abstract, kind_name, kind_noun
+from imgtrans.components import KINDS, Component, kind_name, kind_noun
+from imgtrans.plugins.offers import HOOKS, check_hooks, check_offer, import_file
+from imgtrans.plugins.record import GROUP, Plugin, UnknownComponentError
 from imgtrans.problems import RecipeError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
-    from importlib.resources.abc import Traversable
-
-GROUP: Final = "imgtrans.v1"
-"""The entry-point group; the API's version is in its name."""
-
-HOOKS: Final[dict[str, str]] = {
-    "generator": "imgtrans_generators",
-    "discriminator": "imgtrans_discriminators",
-    "residual_block": "imgtrans_residual_blocks",
-    "loss": "imgtrans_losses",
-    "dataset": "imgtrans_datasets",
-}
-"""The hook of each kind."""
-
-
-class UnknownComponentError(LookupError):
-    """No component, or more than one, answers to a name; the text says which are there."""
-
-
-@dataclass
-class Plugin:
-    """One plugin: where it comes from, what it offers, or why it could not be loaded."""
-
-    name: str
-    distribution: str
-    version: str
-    api: str = GROUP
-    error: BaseException | None = None
-    why: str = ""
-    components: dict[str, dict[str, type[Component]]] = field(default_factory=dict)
-    recipes: list[Traversable] = field(default_factory=list)
-
-    @property
-    def package(self) -> str:
-        """Distribution and version, as ``pip`` would name them."""
-        return f"{self.distribution} {self.version}".strip()
+    from pathlib import Path
 
 
 class Registry:
@@ -112,7 +71,7 @@ class Registry:
             message = f'--plugin {path}: a plugin called "{name}" exists ({other}); rename the file'
             raise RecipeError(message)
         self.plugins[name] = plugin = Plugin(name, str(path), "")
-        self._loaders[name] = lambda: _import_file(path)
+        self._loaders[name] = lambda: import_file(path)
         self.load(name)
         if plugin.why:
             message = f"--plugin {path}: {plugin.why}"
@@ -127,8 +86,10 @@ class Registry:
         try:
             module = loader()
             self._manager.register(module, name)
-            self._check_hooks(module, name)
-            plugin.components = {kind: self._collect(kind, module) for kind in KINDS}
+            check_hooks(module, name)
+            plugin.components = {
+                kind: check_offer(kind, self._call(hook, module)) for kind, hook in HOOKS.items()
+            }
             plugin.recipes = list(self._call("imgtrans_recipes", module) or ())
         except (Exception, SystemExit) as error:  # a plugin may raise anything at all
             if os.environ.get("IMGTRANS_STRICT") == "1":
@@ -142,42 +103,11 @@ class Registry:
                 self._names[component] = f"{name}/{key}"
         return plugin
 
-    def _check_hooks(self, module: Any, name: str) -> None:
-        known = {*HOOKS.values(), "imgtrans_recipes"}
-        for attribute in dir(module):
-            marked = hasattr(getattr(module, attribute, None), "imgtrans_impl")
-            if marked and attribute not in known:
-                message = f'"{attribute}" is no hook of imgtrans{did_you_mean(attribute, known)}'
-                raise TypeError(message)
-        if not any(hasattr(getattr(module, hook, None), "imgtrans_impl") for hook in known):
-            message = f'plugin "{name}" implements no hook; mark its functions with @hookimpl'
-            raise TypeError(message)
-
     def _call(self, hook: str, module: Any) -> Any:
         for implementation in getattr(self._manager.hook, hook).get_hookimpls():
             if implementation.plugin is module:
                 return implementation.function()
         return None
-
-    def _collect(self, kind: str, module: Any) -> dict[str, type[Component]]:
-        offered, hook, base = self._call(HOOKS[kind], module), HOOKS[kind], KINDS[kind]
-        if offered is None:
-            return {}
-        if not hasattr(offered, "items"):
-            message = f"{hook} must return a mapping of names to classes, not {offered!r}"
-            raise TypeError(message)
-        for key, component in offered.items():
-            if not isinstance(key, str) or not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", key):
-                message = f"{hook}: {key!r} is no name: use lower-case letters, digits and . _ -"
-                raise TypeError(message)
-            if not isinstance(component, type) or not issubclass(component, base):
-                message = f'{hook}: "{key}" must be a subclass of {base.__name__}, not {component}'
-                raise TypeError(message)
-            if is_abstract(component):
-                missing = ", ".join(sorted(component.__abstractmethods__))
-                message = f'{hook}: "{key}" does not define {missing}'
-                raise TypeError(message)
-        return dict(offered)
 
     def load_all(self) -> list[Plugin]:
         """Every plugin, loaded, in the order of their names."""
@@ -260,17 +190,6 @@ def _broken(kind: type[Component], name: str, plugin: Plugin) -> str:
         f'no {kind_noun(kind)} "{name}": its plugin {plugin.package} is installed but could not be '
         f"loaded ({plugin.why}); run `imgtrans list-components --plugins`"
     )
-
-
-def _import_file(path: Path) -> Any:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        message = f"{path} is not a Python module"
-        raise ImportError(message)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module  # pydantic and pickle look a class's module up by its name
-    spec.loader.exec_module(module)
-    return module
 
 
 @lru_cache(maxsize=1)

@@ -1,0 +1,50 @@
+"""The kinds of component. Nothing here imports torch.
+
+A component is a pydantic model: its fields are what a recipe may set, ``build`` makes the part.
+A *kind* is an abstract component; a field annotated with a kind is filled by whichever registered
+component the recipe names with ``use``.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from imgtrans.components.base import (
+    FIXED,
+    FREE,
+    Component,
+    dump,
+    is_abstract,
+    kind_name,
+    kind_noun,
+)
+from imgtrans.components.dataset import Dataset, ImageList, Images, Split
+from imgtrans.components.loss import Loss, PerDirection, Term, Terms
+from imgtrans.components.networks import Discriminator, Generator, ResidualBlock
+
+KINDS: Final[dict[str, type[Component]]] = {
+    kind_name(kind): kind for kind in (Generator, Discriminator, ResidualBlock, Loss, Dataset)
+}
+"""Every kind by its name on the command line."""
+
+__all__ = (
+    "FIXED",
+    "FREE",
+    "KINDS",
+    "Component",
+    "Dataset",
+    "Discriminator",
+    "Generator",
+    "ImageList",
+    "Images",
+    "Loss",
+    "PerDirection",
+    "ResidualBlock",
+    "Split",
+    "Term",
+    "Terms",
+    "dump",
+    "is_abstract",
+    "kind_name",
+    "kind_noun",
+)

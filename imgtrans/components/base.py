@@ -1,0 +1,108 @@
+"""Component, and how a recipe's ``use`` selects one for a field that is annotated with a kind."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError, ValidationInfo
+from pydantic_core import InitErrorDetails, PydanticCustomError, core_schema
+
+FREE: Final[dict[str, Any]] = {"resume": "free"}
+"""``Field(json_schema_extra=FREE)``: the value may change when a run is resumed."""
+FIXED: Final[dict[str, Any]] = {"resume": "fixed"}
+"""``Field(json_schema_extra=FIXED)``: another value would make a resumed run a wrong one."""
+
+
+def is_abstract(kind: type[Component]) -> bool:
+    """Whether this is a kind, which a recipe fills with ``use``, and not a component itself."""
+    return inspect.isabstract(kind)
+
+
+class Component(BaseModel):
+    """A replaceable part: its fields are the recipe's parameters, and ``build`` makes the part."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False
+    )
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Keep ``use`` for the recipe.
+
+        Raises:
+            TypeError: the class has a field called ``use``.
+        """
+        super().__pydantic_init_subclass__(**kwargs)
+        if "use" in cls.model_fields:
+            message = f'{cls.__name__}.use: "use" names the component in recipes; rename the field'
+            raise TypeError(message)
+
+    @classmethod
+    def __get_pydantic_core_schema__(
+        cls, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        """An abstract kind selects by ``use``; a concrete component validates as any model."""
+        if not is_abstract(cls):
+            return handler(source)
+        return core_schema.with_info_plain_validator_function(
+            lambda value, info: _select(cls, value, info),
+            serialization=core_schema.plain_serializer_function_ser_schema(dump),
+        )
+
+    @classmethod
+    def summary(cls) -> str:
+        """The first line of the docstring."""
+        return (inspect.getdoc(cls) or "").partition("\n")[0].rstrip(".")
+
+
+def _select(kind: type[Component], value: Any, info: ValidationInfo) -> Component:
+    from imgtrans.plugins import registry
+
+    if isinstance(value, kind):
+        return value
+    if isinstance(value, str):
+        value = {"use": value}
+    noun = kind_noun(kind)
+    if not isinstance(value, Mapping):
+        problem = ("component", 'must be a table with use = "…" ({noun})', {"noun": noun})
+        raise PydanticCustomError(*problem)
+    fields = dict(value)
+    use = fields.pop("use", None)
+    if not isinstance(use, str):
+        offered = ", ".join(registry().names(kind)) or "none"
+        text = f"is missing: which {noun}? installed: {offered}"
+        raise _at_use(text, noun, use)
+    try:
+        chosen = registry().find(kind, use)
+    except LookupError as error:
+        raise _at_use(str(error), noun, use) from None
+    return chosen.model_validate(fields, context=info.context)
+
+
+def _at_use(text: str, noun: str, use: object) -> ValidationError:
+    # The text may hold braces (from a plugin's own error), which a template would read.
+    custom = PydanticCustomError("component", "{text}", {"text": text})
+    details: InitErrorDetails = {"type": custom, "loc": ("use",), "input": use}
+    return ValidationError.from_exception_data(noun, [details])
+
+
+def dump(component: Component) -> dict[str, Any]:
+    """A component as a recipe's table: full name, every field, None left out (TOML has no null)."""
+    from imgtrans.plugins import registry
+
+    fields = component.model_dump(exclude_none=True)
+    return {"use": registry().name_of(type(component)), **fields}
+
+
+def kind_name(component: type[Component]) -> str:
+    """The kind that a class belongs to, as the command line calls it: ``residual_block``."""
+    kind = next((base for base in component.__mro__ if Component in base.__bases__), component)
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower()
+
+
+def kind_noun(component: type[Component]) -> str:
+    """The kind in prose: residual block."""
+    return kind_name(component).replace("_", " ")

@@ -1,0 +1,78 @@
+"""What a plugin's module offers, checked: whatever is wrong is a ``TypeError`` that says so."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+from imgtrans.components import KINDS, Component, is_abstract
+from imgtrans.problems import did_you_mean
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HOOKS: Final[dict[str, str]] = {
+    "generator": "imgtrans_generators",
+    "discriminator": "imgtrans_discriminators",
+    "residual_block": "imgtrans_residual_blocks",
+    "loss": "imgtrans_losses",
+    "dataset": "imgtrans_datasets",
+}
+"""The hook of each kind."""
+
+
+def check_hooks(module: Any, name: str) -> None:
+    """Catch misspelt hooks, which pluggy would leave unseen, and modules without any.
+
+    Raises:
+        TypeError: the text says which.
+    """
+    known = {*HOOKS.values(), "imgtrans_recipes"}
+    for attribute in dir(module):
+        marked = hasattr(getattr(module, attribute, None), "imgtrans_impl")
+        if marked and attribute not in known:
+            message = f'"{attribute}" is no hook of imgtrans{did_you_mean(attribute, known)}'
+            raise TypeError(message)
+    if not any(hasattr(getattr(module, hook, None), "imgtrans_impl") for hook in known):
+        message = f'plugin "{name}" implements no hook; mark its functions with @hookimpl'
+        raise TypeError(message)
+
+
+def check_offer(kind: str, offered: Any) -> dict[str, type[Component]]:
+    """What the hook of a kind returned, if it is what the hook promises.
+
+    Raises:
+        TypeError: it is something else; the text says what.
+    """
+    hook, base = HOOKS[kind], KINDS[kind]
+    if offered is None:
+        return {}
+    if not hasattr(offered, "items"):
+        message = f"{hook} must return a mapping of names to classes, not {offered!r}"
+        raise TypeError(message)
+    for key, component in offered.items():
+        if not isinstance(key, str) or not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", key):
+            message = f"{hook}: {key!r} is no name: use lower-case letters, digits and . _ -"
+            raise TypeError(message)
+        if not isinstance(component, type) or not issubclass(component, base):
+            message = f'{hook}: "{key}" must be a subclass of {base.__name__}, not {component}'
+            raise TypeError(message)
+        if is_abstract(component):
+            missing = ", ".join(sorted(component.__abstractmethods__))
+            message = f'{hook}: "{key}" does not define {missing}'
+            raise TypeError(message)
+    return dict(offered)
+
+
+def import_file(path: Path) -> Any:
+    """A Python file as a module named after its stem."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        message = f"{path} is not a Python module"
+        raise ImportError(message)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module  # pydantic and pickle look a class's module up by its name
+    spec.loader.exec_module(module)
+    return module
