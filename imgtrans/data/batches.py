@@ -1,0 +1,227 @@
+"""From images to the batches that steps see, with or without worker processes.
+
+Cropping happens as an image is read, flipping and scaling on the device, a batch at a time.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import psutil
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+
+from imgtrans.data.order import Order
+from imgtrans.data.store import Store, open_store, to_range, unit
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable, Iterator, Sequence
+
+    from imgtrans.components import Images
+    from imgtrans.recipe import Recipe
+
+CACHE_SHARE = 0.5
+"""Of the memory that is free at the start, at most this share holds decoded images."""
+
+
+def open_training(
+    recipe: Recipe, images: Images, progress: Callable[[str, int], Callable[[], None]]
+) -> TrainingData:
+    """Decide on cache and workers, and fill the cache.
+
+    Args:
+        recipe: for sizes, seed and the cache's settings.
+        images: the training split.
+        progress: called with a label and a total when decoding starts; returns a tick.
+
+    Raises:
+        ImgtransError: an image cannot be read, and the recipe does not leave such images out.
+    """
+    dataset, settings = recipe.dataset, recipe.train
+    x, y = (open_store(each, dataset) for each in (images.x, images.y))
+    order = Order(settings.seed, settings.batch_size, (len(x), len(y)), images.paired)
+    cached = settings.cache == "memory" or (settings.cache == "auto" and _fits(x, y))
+    if cached:
+        tick = progress("reading images", len(x) + len(y))
+        for store in (x, y):
+            store.keep(tick)
+    workers = 0 if cached else min(4, psutil.cpu_count() or 1)
+    if settings.workers != "auto":
+        workers = settings.workers
+    samples = _Samples(x, y, order, dataset.image_size, dataset.flip)
+    return TrainingData(samples, workers, cached)
+
+
+def _fits(*stores: Store) -> bool:
+    needed = sum(store.bytes_needed() for store in stores)
+    return needed <= CACHE_SHARE * psutil.virtual_memory().available
+
+
+@dataclass
+class TrainingData:
+    """The training images of a recipe, in the order that steps see them."""
+
+    samples: _Samples
+    workers: int
+    cached: bool
+
+    @property
+    def order(self) -> Order:
+        """Which image when."""
+        return self.samples.order
+
+    @property
+    def broken(self) -> list[str]:
+        """Why images were left out, as far as known before training."""
+        return [*self.samples.x.broken.values(), *self.samples.y.broken.values()]
+
+    def batches(self, start: int, stop: int, device: torch.device) -> Iterator[Batch]:
+        """The batches of steps ``start`` to ``stop - 1``, the same for any number of workers."""
+        with warnings.catch_warnings():
+            # More workers than processors is what the recipe asks for, and right for slow disks.
+            warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
+            return iter(
+                DataLoader(
+                    self.samples,
+                    batch_sampler=_Steps(start, stop, self.order.batch_size),
+                    collate_fn=_collate,
+                    num_workers=self.workers,
+                    worker_init_fn=_ignore_interrupts,
+                    pin_memory=device.type == "cuda",
+                    # Its own, so that starting a loader leaves the global random state alone.
+                    generator=torch.Generator(),
+                )
+            )
+
+
+def _ignore_interrupts(worker: int) -> None:
+    # Ctrl-C goes to the whole process group; the main process finishes its step and says goodbye.
+    del worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """One position of a batch, cropped, still in the image's own type."""
+
+    x: Tensor
+    y: Tensor
+    flips: tuple[bool, bool]
+    broken: tuple[str, ...]
+
+
+@dataclass
+class _Samples(torch.utils.data.Dataset[_Sample]):
+    x: Store
+    y: Store
+    order: Order
+    image_size: int
+    flip: bool
+
+    def __getitem__(self, position: int) -> _Sample:
+        images, flips, reasons = [], [], []
+        chosen = zip(
+            (self.x, self.y), self.order.indices(position), self.order.draws(position), strict=True
+        )
+        for store, index, draw in chosen:
+            image, reason = store.read(index)
+            images.append(_crop(image, self.image_size, draw))
+            flips.append(self.flip and draw.random() < 0.5)
+            reasons.append(reason)
+        return _Sample(images[0], images[1], (flips[0], flips[1]), tuple(r for r in reasons if r))
+
+
+def _crop(image: Tensor, size: int, draw: random.Random) -> Tensor:
+    height, width = image.shape[-2:]
+    top, left = draw.randint(0, height - size), draw.randint(0, width - size)
+    return image[:, top : top + size, left : left + size]
+
+
+def _collate(samples: Sequence[_Sample]) -> Batch:
+    flips = torch.tensor([sample.flips for sample in samples])
+    broken = tuple(reason for sample in samples for reason in sample.broken)
+    return Batch(
+        _stack([sample.x for sample in samples]),
+        _stack([sample.y for sample in samples]),
+        flips[:, 0],
+        flips[:, 1],
+        broken,
+    )
+
+
+def _stack(images: Sequence[Tensor]) -> Tensor:
+    if len({image.dtype for image in images}) > 1:  # 8-bit and 16-bit files in one folder
+        images = [unit(image) for image in images]
+    return torch.stack(list(images))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step sees, as read; ``to`` makes it what networks take."""
+
+    x: Tensor
+    y: Tensor
+    flip_x: Tensor
+    flip_y: Tensor
+    broken: tuple[str, ...] = ()
+
+    def pin_memory(self) -> Batch:
+        """In memory that a GPU can copy from by itself."""
+        tensors = (self.x, self.y, self.flip_x, self.flip_y)
+        x, y, flip_x, flip_y = (tensor.pin_memory() for tensor in tensors)
+        return Batch(x, y, flip_x, flip_y, self.broken)
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Both as ``N×C×H×W`` in [-1, 1], flipped and scaled on the device."""
+        pairs = ((self.x, self.flip_x), (self.y, self.flip_y))
+        x, y = (_finish(images, flips, device, dtype) for images, flips in pairs)
+        return x, y
+
+
+def _finish(images: Tensor, flips: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
+    scaled = to_range(images.to(device, non_blocking=True)).to(dtype)
+    mirror = flips.to(device, non_blocking=True).view(-1, 1, 1, 1)
+    flipped = torch.where(mirror, scaled.flip(-1), scaled)
+    return flipped.contiguous(
+        memory_format=torch.channels_last if device.type == "cuda" else torch.contiguous_format
+    )
+
+
+class _Steps(Sampler[list[int]]):
+    """The positions of each step from ``start`` on: all the loader needs to know to go on."""
+
+    def __init__(self, start: int, stop: int, batch_size: int) -> None:
+        self.start, self.stop, self.batch_size = start, stop, batch_size
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for step in range(self.start, self.stop):
+            first = step * self.batch_size
+            yield list(range(first, first + self.batch_size))
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+class Waiting:
+    """Iterates batches and counts the seconds spent waiting for them."""
+
+    def __init__(self, batches: Iterator[Batch]) -> None:
+        """Nothing waited for yet."""
+        self._batches = batches
+        self.seconds = 0.0
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Pass the batches on."""
+        while True:
+            start = time.perf_counter()
+            batch = next(self._batches, None)
+            self.seconds = time.perf_counter() - start
+            if batch is None:
+                return
+            yield batch

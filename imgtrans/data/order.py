@@ -1,0 +1,52 @@
+"""Which image a position of a step shows, and the random numbers of its crop and flip.
+
+A pure function of seed and position: nothing here remembers anything.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+
+
+@dataclass(frozen=True)
+class Order:
+    """Which images a step sees, and how they are cropped and flipped."""
+
+    seed: int
+    batch_size: int
+    lengths: tuple[int, int]
+    paired: bool
+
+    def indices(self, position: int) -> tuple[int, int]:
+        """The images of x and y at a position (step × batch size + place in the batch).
+
+        Each domain goes through all its images in a new random order every pass, however many the
+        other has; paired ones go together.
+        """
+        domains = ("pair", "pair") if self.paired else ("x", "y")
+        x, y = (
+            _permutation(f"{self.seed}/{domain}/{position // length}", length)[position % length]
+            for domain, length in zip(domains, self.lengths, strict=True)
+        )
+        return x, y
+
+    def draws(self, position: int) -> tuple[random.Random, random.Random]:
+        """Random numbers for crop and flip of x and y; the same for both where they are paired."""
+        domains = ("pair", "pair") if self.paired else ("x", "y")
+        x, y = (random.Random(f"{self.seed}/crop/{name}/{position}") for name in domains)  # noqa: S311
+        return x, y
+
+    def epochs(self, steps: int) -> float:
+        """Passes through the larger domain that these steps make."""
+        return steps * self.batch_size / max(self.lengths)
+
+
+@lru_cache(maxsize=8)
+def _permutation(seed: str, length: int) -> list[int]:
+    generator = torch.Generator().manual_seed(random.Random(seed).getrandbits(63))  # noqa: S311
+    permutation: list[int] = torch.randperm(length, generator=generator).tolist()
+    return permutation
