@@ -1,0 +1,140 @@
+"""Recipes: reading, extending, overriding, writing back, and what may change on resume."""
+
+import pytest
+from imgtrans_cyclegan import Convolutional, EncoderDecoder, Residual
+from pydantic import BaseModel
+from toys import tiny_paper_recipe, tiny_recipe
+
+from imgtrans.components import KINDS, Component
+from imgtrans.plugins import registry
+from imgtrans.problems import RecipeError
+from imgtrans.recipe import Recipe, changes, read_recipe, to_toml
+from imgtrans.recipe.model import Adam, Train
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def written(tmp_path, text, name="mine.toml"):
+    (tmp_path / name).write_text(text)
+    return name
+
+
+@pytest.mark.parametrize("recipe", [tiny_recipe(), tiny_paper_recipe()])
+def test_what_is_written_reads_back_equal(tmp_path, recipe):
+    assert read_recipe(written(tmp_path, to_toml(recipe))) == recipe
+
+
+@pytest.mark.parametrize("name", ["quickstart", "cyclegan_yosemite"])
+def test_a_resolved_recipe_holds_full_names_and_every_default(tmp_path, name):
+    recipe = read_recipe(name)
+    text = to_toml(recipe)
+    assert 'use = "cyclegan/encoder-decoder"' in text
+    assert "decay_steps = " in text
+    assert read_recipe(written(tmp_path, text)) == recipe
+
+
+def test_components_nest_by_use_or_by_their_bare_name():
+    table = read_recipe("quickstart", ['generator.residual_block={use="residual",norm="instance"}'])
+    assert table.generator.residual_block == Residual(norm="instance")
+    bare = read_recipe("quickstart", ["generator.residual_block=cyclegan/residual"])
+    assert bare.generator.residual_block == Residual()
+
+
+def test_a_recipe_extends_another_by_name_or_file(tmp_path):
+    written(
+        tmp_path, 'extends = "quickstart"\nname = "mine"\n[train]\nsteps = 7\ndecay_steps = 1\n'
+    )
+    recipe = read_recipe("mine.toml")
+    assert (recipe.name, recipe.train.steps) == ("mine", 7)
+    assert recipe.generator == read_recipe("quickstart").generator
+    written(tmp_path, 'extends = "mine.toml"\n', "second.toml")
+    with pytest.raises(RecipeError, match="only one level"):
+        read_recipe("second.toml")
+
+
+def test_changing_use_discards_the_tables_other_keys_and_says_so(tmp_path):
+    said = []
+    written(tmp_path, 'extends = "quickstart"\n[dataset]\nuse = "unpaired-folders"\nroot = "x"\n')
+    recipe = read_recipe("mine.toml", say=said.append)
+    assert recipe.dataset.image_size == 128  # not quickstart's 64
+    assert "discarded the keys of the old one: image_size, scenes, test_scenes" in said[0]
+
+
+def test_the_order_of_tables_changes_nothing(tmp_path):
+    tables = read_recipe("quickstart").tables()
+    turned = Recipe.model_validate(dict(reversed(tables.items())))
+    assert turned == Recipe.model_validate(tables)
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("train.steps", "write key.key=value"),
+        ("=3", "write key.key=value"),
+        ("name.x=3", "name"),
+        ("train.steps.x=3", "is a value, not a table"),
+    ],
+)
+def test_an_override_that_cannot_be_used_says_why(override, says):
+    with pytest.raises(RecipeError, match=says):
+        read_recipe("quickstart", [override])
+
+
+def test_an_unknown_recipe_names_the_nearest_and_those_there_are():
+    with pytest.raises(RecipeError) as caught:
+        read_recipe("quikstart")
+    assert 'did you mean "quickstart"?' in str(caught.value)
+    assert "cyclegan_yosemite" in str(caught.value)
+
+
+def models():
+    yield from (Recipe, Train, Adam)
+    for kind in KINDS.values():
+        yield from registry().components(kind).values()
+
+
+@pytest.mark.parametrize("model", list(models()), ids=lambda model: model.__name__)
+def test_every_field_is_described_and_declared_free_or_fixed(model: type[BaseModel]):
+    for name, field in model.model_fields.items():
+        assert field.description, name
+        assert (field.json_schema_extra or {}).get("resume") in ("free", "fixed"), name
+
+
+def test_a_change_of_every_field_is_found_and_told_free_from_fixed():
+    before = tiny_recipe()
+    after = tiny_recipe(
+        name="other",
+        generator=EncoderDecoder(width=3, blocks=1, residual_block=Residual(norm="none")),
+        discriminator=Convolutional(width=4),
+        train={"steps": 9, "seed": 5, "workers": 1, "generators": Adam(learning_rate=1e-3)},
+    )
+    found = {change.key: change.free for change in changes(before, after)}
+    assert found == {
+        "name": True,
+        "generator.width": False,
+        "generator.residual_block.norm": False,
+        "discriminator.width": False,
+        "train.steps": True,
+        "train.seed": False,
+        "train.workers": True,
+        "train.generators.learning_rate": True,
+    }
+    assert changes(before, tiny_recipe()) == []
+
+
+def test_a_component_of_a_notebook_is_saved_by_its_module_and_class():
+    class Mine(Residual):
+        """Another one."""
+
+    recipe = tiny_recipe(generator=EncoderDecoder(width=2, residual_block=Mine()))
+    used = recipe.tables()["generator"]["residual_block"]["use"]
+    assert used.startswith("local:")
+    assert used.endswith("Mine")
+
+
+def test_a_component_cannot_have_a_field_called_use():
+    with pytest.raises(TypeError, match="rename the field"):
+        type("Bad", (Component,), {"__annotations__": {"use": int}, "use": 1})
