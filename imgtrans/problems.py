@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import typing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -119,6 +119,22 @@ def _given(raw: Any, location: Sequence[int | str]) -> Any:
     return raw
 
 
+_PLAIN: Final = {
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "dict_type": "a table",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "model_type": "a table",
+    "string_type": "a text in quotes",
+    "tuple_type": 'an array, such as ["a", "b"] or [0.5, 0.999]',
+}
+"""What TOML has in place of Python's types, by pydantic's names of errors."""
+
+
 def _explain(details: ErrorDetails, tables: Sequence[Any], model: type[BaseModel], raw: Any) -> str:
     kind, context = details["type"], details.get("ctx", {})
     match kind:
@@ -134,8 +150,11 @@ def _explain(details: ErrorDetails, tables: Sequence[Any], model: type[BaseModel
             names = [part.strip() for part in allowed.replace(" or ", ", ").split(",")]
             guess = did_you_mean(str(details["input"]), [name.strip('"') for name in names])
             return f"must be {allowed}{guess}"
+        case _ if kind in _PLAIN:
+            return f"must be {_PLAIN[kind]}"
         case _:
-            message = details["msg"].removeprefix("Value error, ").removeprefix("Input ")
+            message = details["msg"].removeprefix("Value error, ")
+            message = message.replace("Input should be", "must be", 1)
             return message[0].lower() + message[1:] if message else kind
 
 

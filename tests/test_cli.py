@@ -6,6 +6,7 @@ import sys
 
 import pytest
 from click.testing import CliRunner
+from imgtrans_cyclegan import UnpairedFolders
 from toys import tiny_recipe
 
 from imgtrans.cli import main
@@ -121,12 +122,12 @@ def test_without_a_recipe_the_usage_is_shown():
 
 
 def test_missing_data_end_with_1_and_say_where_they_were_looked_for(tmp_path):
-    done = call(
-        "run", "cyclegan_yosemite", "--set", 'dataset={use="cyclegan/unpaired-folders",root="nope"}',
-        "--set", 'fallback={use="cyclegan/unpaired-folders",root="nor this"}',
-    )  # fmt: skip
+    recipe = tiny_recipe(dataset=UnpairedFolders(root="nope", image_size=32))
+    (tmp_path / "tiny.toml").write_text(to_toml(recipe))
+    done = call("run", "tiny.toml")
     assert done.exit_code == 1
-    assert str(tmp_path / "data" / "nope") in done.output or "nor this" in done.output
+    assert '[dataset] root = "nope": there is no such folder' in done.output
+    assert str(tmp_path / "data" / "nope") in done.output
     assert "Traceback" not in done.output
 
 

@@ -156,6 +156,14 @@ class Registry:
         return known[matches[0]]
 
     def _unknown(self, kind: type[Component], name: str, known: Mapping[str, Any]) -> str:
+        others = [
+            noun.replace("_", " ")
+            for noun, other in KINDS.items()
+            if name in self.components(other) and not issubclass(other, kind)
+        ]
+        if others:
+            offered = ", ".join(known) or "none"
+            return f'"{name}" is a {others[0]}, not a {kind_noun(kind)} (installed: {offered})'
         message = f'no {kind_noun(kind)} "{name}" is installed{did_you_mean(name, known)}'
         message = message.removesuffix(";") + f" (installed: {', '.join(known) or 'none'})"
         broken = [f"{plugin.package} ({plugin.why})" for plugin in self.broken()]

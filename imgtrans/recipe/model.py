@@ -193,7 +193,7 @@ class Recipe(Table):
             if dataset is not None and dataset.image_size % multiple:
                 below = dataset.image_size // multiple * multiple
                 near = [size for size in (below, below + multiple) if size]
-                text = f"must be a multiple of {multiple} for this generator: {near}"
+                text = f"must be a multiple of {multiple} for this generator: {' or '.join(map(str, near))}"
                 raise problem((table, "image_size"), text, dataset.image_size)
         return self
 

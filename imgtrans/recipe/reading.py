@@ -131,7 +131,11 @@ def _extend(
     if not isinstance(base_name, str):
         message = f"{file}: extends = {as_toml(base_name)} must be a recipe's name or file"
         raise RecipeError(message)
-    base_file = find_recipe(base_name, Path(str(file)).parent)
+    try:
+        base_file = find_recipe(base_name, Path(str(file)).parent)
+    except RecipeError as error:
+        message = f"{file}: extends = {as_toml(base_name)}: {error}"
+        raise RecipeError(message) from None
     base = _parse(base_file)
     if "extends" in base:
         message = (

@@ -1,4 +1,4 @@
-"""Write down what each wrong recipe is answered: ``python tests/problems/write.py``, then read it."""
+"""Write what each wrong recipe is answered: ``python tests/problems/write.py``, then read it."""
 
 from pathlib import Path
 
