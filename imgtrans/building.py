@@ -31,6 +31,24 @@ def best_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def find_device(name: str | None) -> torch.device:
+    """The device of that name; None finds the best there is.
+
+    Raises:
+        RecipeError: it is not on this machine; the text lists those that are.
+    """
+    if name is None:
+        return best_device()
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        there = ["cpu", *(f"cuda:{n}" for n in range(torch.cuda.device_count()))]
+        message = f"--device {name}: {str(error).partition(chr(10))[0]} (here: {', '.join(there)})"
+        raise RecipeError(message) from None
+    return device
+
+
 def precision_of(recipe: Recipe, device: torch.device) -> str:
     """What ``precision = "auto"`` means on this device."""
     if recipe.train.precision != "auto":

@@ -18,7 +18,6 @@ from imgtrans.problems import ImgtransError
 
 if TYPE_CHECKING:
     from imgtrans.plugins import Plugin, Registry
-    from imgtrans.recipe import Recipe
 
 
 class _Commands(click.Group):
@@ -202,6 +201,7 @@ def validate(
     files: tuple[Path, ...],
 ) -> None:
     """Check recipes and report every problem."""
+    from imgtrans.monitor.display import Display
     from imgtrans.recipe import read_recipe
 
     _add_files(files)
@@ -211,41 +211,13 @@ def validate(
             recipe = read_recipe(name, overrides, say=click.echo)
             click.echo(f"{name} is valid")
             if dry_run:
-                _print_plan(recipe)
+                from imgtrans.describing import show_plan
+
+                show_plan(recipe, Display())
         except ImgtransError as error:
             click.echo(f"error: {error}", err=True)
             failed = max(failed, error.exit_code)
     sys.exit(failed)
-
-
-def _print_plan(recipe: Recipe) -> None:
-    from imgtrans.monitor.display import Display
-    from imgtrans.opening import dry_run_data
-    from imgtrans.plan import make_plan
-
-    plan = make_plan(recipe)
-    display = Display()
-    rows = [
-        (
-            network.name,
-            f"{network.parameters:,}",
-            str(network.forwards),
-            "×".join(map(str, network.output)) if network.output else "not used",
-        )
-        for network in plan.networks
-    ]
-    display.say()
-    display.table("", ["network", "parameters", "forwards per step", "output of a batch"], rows)
-    terms = zip(plan.losses, plan.weights, strict=True)
-    display.say()
-    display.rows(
-        [
-            ("losses", "\n".join(f"{weight:g} × {loss}" for loss, weight in terms)),
-            ("images", ", ".join(plan.images)),
-            ("steps", f"{recipe.train.steps:,}, {plan.forwards} network forwards each"),
-            ("data", dry_run_data(recipe)),
-        ]
-    )
 
 
 def _add_files(files: tuple[Path, ...]) -> Registry:

@@ -12,11 +12,15 @@ import torchvision
 import imgtrans
 from imgtrans.building import precision_of
 from imgtrans.data import fingerprint
+from imgtrans.inference import MODEL
+from imgtrans.opening import dry_run_data
+from imgtrans.plan import make_plan
 from imgtrans.plugins import registry
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from imgtrans.monitor.display import Display
     from imgtrans.opening import Data
     from imgtrans.plan import Plan
     from imgtrans.recipe import Recipe
@@ -65,6 +69,18 @@ def header(
     ]
 
 
+def footer(folder: Path, steps: int, *, done: bool) -> list[tuple[str, str]]:
+    """The lines shown at the end: what was written, and the commands to use it or to go on."""
+    longer = f"imgtrans run --resume {folder} --set train.steps={2 * steps}"
+    return [
+        ("report", f"{folder / 'report.html'}  (open it in a browser)"),
+        ("samples", str(folder / "samples")),
+        ("model", str(folder / MODEL)),
+        ("use it", f"from imgtrans import load_model; load_model('{folder}')(image)"),
+        ("longer", longer) if done else ("continue", f"imgtrans run --resume {folder}"),
+    ]
+
+
 def epochs(data: Data, steps: int) -> float:
     """Passes through the larger domain that these steps make."""
     larger = max(len(data.train.x), len(data.train.y))
@@ -97,3 +113,33 @@ def plugin_versions(recipe: Recipe) -> dict[str, str]:
     walk(recipe.tables())
     plugins = registry().plugins
     return {name: plugins[name].package for name in sorted(used) if name in plugins}
+
+
+def show_plan(recipe: Recipe, display: Display) -> None:
+    """What ``validate --dry-run`` shows: networks, losses, images, steps and data.
+
+    Raises:
+        ImgtransError: a component cannot be built, or a loss fails.
+    """
+    plan = make_plan(recipe)
+    rows = [
+        (
+            network.name,
+            f"{network.parameters:,}",
+            str(network.forwards),
+            "×".join(map(str, network.output)) if network.output else "not used",
+        )
+        for network in plan.networks
+    ]
+    display.say()
+    display.table("", ["network", "parameters", "forwards per step", "output of a batch"], rows)
+    terms = zip(plan.losses, plan.weights, strict=True)
+    display.say()
+    display.rows(
+        [
+            ("losses", "\n".join(f"{weight:g} × {loss}" for loss, weight in terms)),
+            ("images", ", ".join(plan.images)),
+            ("steps", f"{recipe.train.steps:,}, {plan.forwards} network forwards each"),
+            ("data", dry_run_data(recipe)),
+        ]
+    )

@@ -8,36 +8,28 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-import psutil
-import torch
-
-from imgtrans import checkpoint
-from imgtrans.building import best_device, build_trainer
-from imgtrans.data import Waiting, fingerprint, held_out, open_store, open_training, spread
-from imgtrans.describing import environment, epochs, header, plugin_versions
+from imgtrans.building import build_trainer, find_device
+from imgtrans.data import Waiting, held_out, open_store, open_training, spread
+from imgtrans.describing import environment, epochs, footer, header, plugin_versions
 from imgtrans.evaluation import compare
 from imgtrans.inference import MODEL, save_model
-from imgtrans.monitor.clock import Clock, Stop
+from imgtrans.monitor.clock import Clock, Stop, memory_mib
 from imgtrans.monitor.display import losses_line
 from imgtrans.monitor.folder import RunFolder
 from imgtrans.monitor.report import write_report
 from imgtrans.monitor.samples import write_samples
-from imgtrans.opening import (
-    Data,
-    check_environment,
-    find_data,
-    find_run,
-    open_resumed,
-)
+from imgtrans.opening import Data, check_environment, find_data, find_run, open_resumed
 from imgtrans.plan import make_plan
-from imgtrans.problems import ImgtransError, RecipeError
+from imgtrans.problems import ImgtransError
 from imgtrans.recipe import Recipe, to_toml
-from imgtrans.training import NonFiniteLossError, train_step
+from imgtrans.saving import Saver
+from imgtrans.training import train_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    import torch
     from torch import Tensor
 
     from imgtrans.data import TrainingData
@@ -46,8 +38,6 @@ if TYPE_CHECKING:
 
 SAMPLES: Final = 8
 REPORT_SECONDS: Final = 30.0
-FAILED_SAVES: Final = 2
-"""After so many failed saves in a row a run ends: what it still learns could not be kept."""
 
 
 def run(
@@ -73,7 +63,7 @@ def run(
     Raises:
         ImgtransError: it cannot start, or had to stop; the text says why and what to do.
     """
-    where = _device(device)
+    where = find_device(device)
     folder = None
     if resume is True and recipe is not None:
         folder = find_run(recipe, display)
@@ -86,19 +76,6 @@ def run(
     plan = make_plan(data.recipe)
     with folder or RunFolder.create(data.recipe.name) as opened:
         return _Run(opened, data, plan, display, where).go(resumed=folder is not None)
-
-
-def _device(name: str | None) -> torch.device:
-    if name is None:
-        return best_device()
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        there = ["cpu", *(f"cuda:{n}" for n in range(torch.cuda.device_count()))]
-        message = f"--device {name}: {str(error).partition(chr(10))[0]} (here: {', '.join(there)})"
-        raise RecipeError(message) from None
-    return device
 
 
 class _Run:
@@ -114,16 +91,15 @@ class _Run:
         self.clock, self.stop = Clock(), Stop()
         self.training: TrainingData
         self.samples: tuple[Tensor, Tensor]
-        self._failed_saves = 0
+        self.saver = Saver(folder, data, self.trainer, self.clock, display)
         self._reported = 0.0
-        self._memory = psutil.Process()
 
     def go(self, *, resumed: bool) -> int:
         """Everything from the first line shown to the last."""
         here = environment(self.data, self.plan, self.trainer.device)
         if resumed:
             check_environment(self.folder.read("environment.json"), here, self.display)
-            self._restore()
+            self.saver.restore()
         if self.trainer.step >= self.steps:
             self.display.say(
                 f"{self.folder.path} has done its {self.steps:,} steps; nothing to do. To train "
@@ -174,7 +150,8 @@ class _Run:
             self._log(losses, rates, waiting.seconds)
             last = trainer.step == self.steps or self.stop.signal is not None
             if last or trainer.step % settings.checkpoint_every == 0:
-                self._save()
+                self.saver.save(last=last)
+                self._status("running")
             if last or trainer.step % settings.sample_every == 0:
                 self._attempt("the sample grids", self._sample)
                 self._report()
@@ -185,7 +162,7 @@ class _Run:
 
     def _log(self, losses: dict[str, float], rates: dict[str, float], waited: float) -> None:
         pace = self.clock.pace or 1e-9
-        memory = self._memory_mib()
+        memory = memory_mib(self.trainer.device)
         speed = 2 * self.recipe.train.batch_size / pace
         self.folder.log(
             {
@@ -206,46 +183,6 @@ class _Run:
                 f"data wait {100 * waited / pace:.0f} %  {memory:,.0f} MiB"
             ),
         )
-
-    def _memory_mib(self) -> float:
-        if self.trainer.device.type == "cuda":
-            return torch.cuda.max_memory_allocated(self.trainer.device) / 2**20
-        return float(self._memory.memory_info().rss) / 2**20
-
-    def _save(self) -> None:
-        """A checkpoint; a failed one is loud, keeps the last good one, and is tried again."""
-        step = self.trainer.step
-        path = self.folder.checkpoints / checkpoint.name_of(step)
-        tensors = checkpoint.state(self.trainer)
-        bad = [n for n, t in tensors.items() if t.is_floating_point() and not t.isfinite().all()]
-        if bad:
-            message = (
-                f"step {step}: {bad[0]} holds values that are not finite; it is not saved, the "
-                "last good checkpoint is kept. Lower the learning rates"
-            )
-            raise NonFiniteLossError(message)
-        about = {
-            "kind": "checkpoint",
-            "step": step,
-            "recipe": self.recipe.tables(),
-            "plugins": plugin_versions(self.recipe),
-            "fingerprint": fingerprint(self.data.train),
-            "seconds": self.clock.seconds,
-        }
-        try:
-            self.folder.sync_metrics()
-            checkpoint.write(path, tensors, about)
-            checkpoint.prune(self.folder.checkpoints, self.recipe.train.keep)
-        except OSError as error:
-            self._failed_saves += 1
-            message = f"the checkpoint of step {step} could not be written: {error}"
-            if self._failed_saves >= FAILED_SAVES or step == self.steps or self.stop.signal:
-                message += "; the last good one is kept"
-                raise ImgtransError(message) from error
-            self.display.warn(f"{message}; the last good one is kept, trying again later")
-        else:
-            self._failed_saves = 0
-            self._status("running")
 
     def _sample(self) -> None:
         write_samples(self.folder.samples, self.trainer, *self.samples)
@@ -276,19 +213,7 @@ class _Run:
         path = self.folder.path
         self.display.say()
         self.display.say(f"{'done' if done else 'stopped'} after step {self.trainer.step:,}")
-        self.display.rows(
-            [
-                ("report", f"{path / 'report.html'}  (open it in a browser)"),
-                ("samples", str(self.folder.samples)),
-                ("model", str(path / MODEL)),
-                ("use it", f"from imgtrans import load_model; load_model('{path}')(image)"),
-                (
-                    ("longer", f"imgtrans run --resume {path} --set train.steps={2 * self.steps}")
-                    if done
-                    else ("continue", f"imgtrans run --resume {path}")
-                ),
-            ]
-        )
+        self.display.rows(footer(path, self.steps, done=done))
         return 0 if done or number is None else 128 + number
 
     def _compare(self) -> None:
@@ -312,16 +237,6 @@ class _Run:
         ]
         x, y = (held_out(store, spread(len(store), SAMPLES), size) for store in stores)
         return x, y
-
-    def _restore(self) -> None:
-        content = checkpoint.newest(self.folder.checkpoints, self.display.warn)
-        if content is None:
-            self.display.say("there is no checkpoint yet; the run starts from step 0")
-            self.folder.cut_metrics(0)
-            return
-        checkpoint.restore(self.trainer, content.tensors, int(content.about["step"]))
-        self.folder.status(seconds=content.about["seconds"])
-        self.folder.cut_metrics(self.trainer.step)
 
     def _warn_of_broken(self, reasons: Sequence[str]) -> None:
         for reason in reasons:

@@ -1,4 +1,4 @@
-"""Time and signals of a run: how fast it goes, and whether somebody asked it to stop."""
+"""Time, memory and signals of a run: how fast it goes, and whether somebody asked it to stop."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import psutil
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
+
+    import torch
 
 
 class Stop:
@@ -67,3 +71,12 @@ class Clock:
         if not self.start:
             return self.before
         return self.before + time.perf_counter() - self.start
+
+
+def memory_mib(device: torch.device) -> float:
+    """MiB that training holds: of the device at its peak, or resident where that is the CPU."""
+    if device.type == "cuda":
+        from torch import cuda
+
+        return cuda.max_memory_allocated(device) / 2**20
+    return float(psutil.Process().memory_info().rss) / 2**20

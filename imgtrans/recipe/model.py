@@ -193,7 +193,8 @@ class Recipe(Table):
             if dataset is not None and dataset.image_size % multiple:
                 below = dataset.image_size // multiple * multiple
                 near = [size for size in (below, below + multiple) if size]
-                text = f"must be a multiple of {multiple} for this generator: {' or '.join(map(str, near))}"
+                sizes = " or ".join(map(str, near))
+                text = f"must be a multiple of {multiple} for this generator: {sizes}"
                 raise problem((table, "image_size"), text, dataset.image_size)
         return self
 

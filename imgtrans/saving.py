@@ -1,0 +1,89 @@
+"""Checkpoints of a run: when one is refused, what a failed one means, going on from the newest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from imgtrans import checkpoint
+from imgtrans.data import fingerprint
+from imgtrans.describing import plugin_versions
+from imgtrans.problems import ImgtransError
+from imgtrans.training import NonFiniteLossError
+
+if TYPE_CHECKING:
+    from imgtrans.monitor.clock import Clock
+    from imgtrans.monitor.display import Display
+    from imgtrans.monitor.folder import RunFolder
+    from imgtrans.opening import Data
+    from imgtrans.training import Trainer
+
+FAILED_SAVES: Final = 2
+"""After so many failed saves in a row a run ends: what it still learns could not be kept."""
+
+
+class Saver:
+    """Saves one run's trainer, and restores it."""
+
+    def __init__(
+        self, folder: RunFolder, data: Data, trainer: Trainer, clock: Clock, display: Display
+    ) -> None:
+        """Nothing is saved or restored yet."""
+        self._folder, self._data, self._trainer = folder, data, trainer
+        self._clock, self._display = clock, display
+        self._failed = 0
+
+    def save(self, *, last: bool) -> None:
+        """A checkpoint; a failed one is loud, keeps the last good one, and is tried again.
+
+        Args:
+            last: nothing is saved after this one, so it must not fail.
+
+        Raises:
+            NonFiniteLossError: something to be saved is not finite.
+            ImgtransError: saving failed too often, or for the last time.
+        """
+        trainer, recipe = self._trainer, self._data.recipe
+        tensors = checkpoint.state(trainer)
+        bad = [n for n, t in tensors.items() if t.is_floating_point() and not t.isfinite().all()]
+        if bad:
+            message = (
+                f"step {trainer.step}: {bad[0]} holds values that are not finite; it is not saved, "
+                "the last good checkpoint is kept. Lower the learning rates"
+            )
+            raise NonFiniteLossError(message)
+        path = self._folder.checkpoints / checkpoint.name_of(trainer.step)
+        try:
+            self._folder.sync_metrics()
+            checkpoint.write(path, tensors, self._about())
+            checkpoint.prune(self._folder.checkpoints, recipe.train.keep)
+        except OSError as error:
+            self._failed += 1
+            message = f"the checkpoint of step {trainer.step} could not be written: {error}"
+            if last or self._failed >= FAILED_SAVES:
+                message += "; the last good one is kept"
+                raise ImgtransError(message) from error
+            self._display.warn(f"{message}; the last good one is kept, trying again later")
+        else:
+            self._failed = 0
+
+    def _about(self) -> dict[str, Any]:
+        recipe = self._data.recipe
+        return {
+            "kind": "checkpoint",
+            "step": self._trainer.step,
+            "recipe": recipe.tables(),
+            "plugins": plugin_versions(recipe),
+            "fingerprint": fingerprint(self._data.train),
+            "seconds": self._clock.seconds,
+        }
+
+    def restore(self) -> None:
+        """Go on from the newest checkpoint that is whole; without one, from step 0."""
+        content = checkpoint.newest(self._folder.checkpoints, self._display.warn)
+        if content is None:
+            self._display.say("there is no checkpoint yet; the run starts from step 0")
+            self._folder.cut_metrics(0)
+            return
+        checkpoint.restore(self._trainer, content.tensors, int(content.about["step"]))
+        self._folder.status(seconds=content.about["seconds"])
+        self._folder.cut_metrics(self._trainer.step)
