@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -71,13 +72,14 @@ def header(
 
 def footer(folder: Path, steps: int, *, done: bool) -> list[tuple[str, str]]:
     """The lines shown at the end: what was written, and the commands to use it or to go on."""
-    longer = f"imgtrans run --resume {folder} --set train.steps={2 * steps}"
+    again = f"imgtrans run --resume {shlex.quote(str(folder))}"
+    longer = f"{again} --set train.steps={2 * steps}"
     return [
         ("report", f"{folder / 'report.html'}  (open it in a browser)"),
         ("samples", str(folder / "samples")),
         ("model", str(folder / MODEL)),
-        ("use it", f"from imgtrans import load_model; load_model('{folder}')(image)"),
-        ("longer", longer) if done else ("continue", f"imgtrans run --resume {folder}"),
+        ("use it", f"from imgtrans import load_model; load_model({str(folder)!r})(image)"),
+        ("longer", longer) if done else ("continue", again),
     ]
 
 
