@@ -185,13 +185,24 @@ def _restore_optimizer(phase: Phase, saved: Mapping[str, Tensor]) -> None:
     moments: dict[str, dict[str, Tensor]] = {}
     for key, value in saved.items():
         moment, _, name = key.partition("/")
-        moments.setdefault(name, {})[moment] = value
+        moments.setdefault(name, {})[moment] = _laid_out_as(phase.parameters.get(name), value)
     # torch numbers parameters in the order they were given, which is that of ``parameters``.
     current = phase.optimizer.state_dict()
     current["state"] = {
         index: moments[name] for index, name in enumerate(phase.parameters) if name in moments
     }
     phase.optimizer.load_state_dict(current)
+
+
+def _laid_out_as(parameter: Tensor | None, value: Tensor) -> Tensor:
+    """A moment with its parameter's strides: fused optimizers walk both memories side by side.
+
+    Files hold contiguous tensors, while parameters may have their channels last.
+    """
+    if parameter is None or parameter.shape != value.shape:
+        return value
+    like = torch.empty_like(parameter, dtype=value.dtype, memory_format=torch.preserve_format)
+    return like.copy_(value)
 
 
 def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

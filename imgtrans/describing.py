@@ -27,8 +27,15 @@ if TYPE_CHECKING:
     from imgtrans.recipe import Recipe
 
 
-def environment(data: Data, plan: Plan, device: torch.device) -> dict[str, Any]:
-    """What ``environment.json`` records: versions, device, networks, images."""
+def resume_command(folder: Path, device: str | None) -> str:
+    """What continues a run: with the files and the device that it was started with."""
+    files = [part for file in registry().files for part in ("--plugin", str(file))]
+    place = ["--device", device] if device else []
+    return shlex.join(["imgtrans", "run", "--resume", str(folder), *files, *place])
+
+
+def environment(data: Data, plan: Plan, device: torch.device, resume: str) -> dict[str, Any]:
+    """What ``environment.json`` records: versions, device, networks, images, how to continue."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     return {
         "imgtrans": imgtrans.__version__,
@@ -40,6 +47,7 @@ def environment(data: Data, plan: Plan, device: torch.device) -> dict[str, Any]:
         "precision": precision_of(data.recipe, device),
         "threads": torch.get_num_threads(),
         "command": sys.argv,
+        "resume": resume,
         "plugins": plugin_versions(data.recipe),
         "name": data.recipe.name,
         "domains": list(data.recipe.domains),
@@ -70,16 +78,19 @@ def header(
     ]
 
 
-def footer(folder: Path, steps: int, *, done: bool) -> list[tuple[str, str]]:
+def footer(folder: Path, resume: str, steps: int, *, done: bool) -> list[tuple[str, str]]:
     """The lines shown at the end: what was written, and the commands to use it or to go on."""
-    again = f"imgtrans run --resume {shlex.quote(str(folder))}"
-    longer = f"{again} --set train.steps={2 * steps}"
+    files = [str(file) for file in registry().files]
+    load = f"load_model({str(folder)!r}{f', plugins={files!r}' if files else ''})"
+    model = [
+        ("model", str(folder / MODEL)),
+        ("use it", f"from imgtrans import load_model; {load}(image)"),
+    ]
     return [
         ("report", f"{folder / 'report.html'}  (open it in a browser)"),
         ("samples", str(folder / "samples")),
-        ("model", str(folder / MODEL)),
-        ("use it", f"from imgtrans import load_model; load_model({str(folder)!r})(image)"),
-        ("longer", longer) if done else ("continue", again),
+        *(model if (folder / MODEL).is_file() else []),
+        ("longer", f"{resume} --set train.steps={2 * steps}") if done else ("continue", resume),
     ]
 
 

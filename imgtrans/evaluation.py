@@ -6,7 +6,6 @@ which any useful translation must beat.
 
 from __future__ import annotations
 
-import math
 import warnings
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from imgtrans.data import held_out, open_store, spread
+from imgtrans.data import held_out, open_store
 from imgtrans.training import evaluating
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from imgtrans.components import Images
+    from imgtrans.data import Store
     from imgtrans.recipe import Recipe
     from imgtrans.training import Trainer
 
@@ -45,6 +45,8 @@ class Figures:
 
     title: str
     rows: tuple[Row, ...]
+    broken: tuple[str, ...] = ()
+    """Why pairs were left out."""
 
     def as_json(self) -> dict[str, Any]:
         """For ``figures.json`` and the report."""
@@ -54,10 +56,11 @@ class Figures:
 def psnr(images: Tensor, truth: Tensor) -> Tensor:
     """Peak signal-to-noise ratio of each image in decibels; ``N×C×H×W`` in [-1, 1] to ``N``.
 
-    The peak is the whole range; identical images give infinity.
+    The peak is the whole range. Identical images give 100 dB rather than infinity, which would
+    hide every other image of a mean.
     """
     error = ((images - truth) / 2).double().square().mean(dim=(1, 2, 3))
-    return -10 * torch.log10(error)
+    return -10 * torch.log10(error.clamp_min(1e-10))
 
 
 def ssim(images: Tensor, truth: Tensor) -> Tensor:
@@ -95,27 +98,29 @@ class ColourMatch:
 
 
 def compare(
-    recipe: Recipe, trainer: Trainer, train: Sequence[Tensor], test: Images
+    recipe: Recipe, trainer: Trainer, train: tuple[Store, Store], test: Images
 ) -> Figures | None:
     """Fakes, inputs and colour-matched inputs against the truth of a paired test split.
 
     Args:
         recipe: for sizes and names.
         trainer: its generators translate, in evaluation mode.
-        train: training images of x and y, ``N×C×H×W`` in [-1, 1], to fit the colour match.
+        train: the training images of x and y, to fit the colour match.
         test: the held-out images.
 
     Returns:
-        None where the test split has no truth.
+        None where the test split has no truth, or no whole pair.
     """
-    if not test.paired:
-        return None
-    indices = spread(len(test.x), TEST_IMAGES)
     size = recipe.dataset.image_size
-    x, y = (held_out(open_store(each, recipe.dataset), indices, size) for each in (test.x, test.y))
+    stores = (open_store(test.x, recipe.dataset), open_store(test.y, recipe.dataset))
+    pairs = held_out(stores, TEST_IMAGES, size, paired=True) if test.paired else None
+    fit = held_out(train, TEST_IMAGES, size, paired=False)
+    if pairs is None or fit is None:
+        return None
     rows: list[Row] = []
     for index, direction in enumerate(trainer.directions):
-        (source, truth), fitted = ((x, y), train) if index == 0 else ((y, x), train[::-1])
+        source, truth = (pairs.x, pairs.y)[:: 1 if index == 0 else -1]
+        fitted = (fit.x, fit.y)[:: 1 if index == 0 else -1]
         candidates: list[tuple[str, Callable[[Tensor], Tensor]]] = [
             ("translated", _translator(trainer, index)),
             ("untranslated input", lambda images: images),
@@ -125,8 +130,8 @@ def compare(
         for what, change in candidates:
             changed = torch.cat([change(part) for part in source.split(BATCH)])
             rows.append(Row(name, what, _mean(psnr, changed, truth), _mean(ssim, changed, truth)))
-    title = f"Against the true counterparts: {len(indices)} held-out pairs"
-    return Figures(title, tuple(rows))
+    title = f"Against the true counterparts: {len(pairs.x)} held-out pairs"
+    return Figures(title, tuple(rows), pairs.broken)
 
 
 def _translator(trainer: Trainer, index: int) -> Callable[[Tensor], Tensor]:
@@ -142,5 +147,4 @@ def _translator(trainer: Trainer, index: int) -> Callable[[Tensor], Tensor]:
 
 def _mean(metric: Callable[[Tensor, Tensor], Tensor], images: Tensor, truth: Tensor) -> float:
     parts = zip(images.split(BATCH), truth.split(BATCH), strict=True)
-    value = torch.cat([metric(a, b) for a, b in parts]).mean().item()
-    return value if math.isfinite(value) else math.inf
+    return torch.cat([metric(a, b) for a, b in parts]).mean().item()

@@ -13,11 +13,14 @@ from torch import Tensor
 
 from imgtrans.building import build_generators
 from imgtrans.checkpoint import Content, read, write
+from imgtrans.plugins import registry
 from imgtrans.problems import ImgtransError
 from imgtrans.recipe.reading import check
 from imgtrans.training import evaluating
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from PIL.Image import Image
 
     from imgtrans.recipe import Recipe
@@ -101,12 +104,21 @@ class Translator:
         return result
 
 
-def load_model(path: str | Path, device: str | torch.device = "cpu") -> Translator:
+def load_model(
+    path: str | Path, device: str | torch.device = "cpu", plugins: Sequence[str | Path] = ()
+) -> Translator:
     """A trained model from ``model.safetensors`` or the run folder that holds it.
+
+    Args:
+        path: the file or the folder.
+        device: where it translates.
+        plugins: the Python files that the run was given with ``--plugin``.
 
     Raises:
         ImgtransError: there is no such file, it is damaged, or a plugin it needs is missing.
     """
+    for each in plugins:
+        registry().add_file(Path(each))
     file = Path(path)
     file = file / MODEL if file.is_dir() else file
     if not file.is_file():

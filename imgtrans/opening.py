@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from imgtrans.building import build_trainer
+from imgtrans.monitor.display import duration
 from imgtrans.monitor.folder import RunFolder, open_run, unfinished
 from imgtrans.problems import DataNotFoundError, ImgtransError, NoHeldOutError, RecipeError
 from imgtrans.recipe import Recipe, changes, read_recipe
@@ -49,20 +50,28 @@ class Data:
         return f"{domains} to train on; {held if self.held_out else 'none held out'}"
 
 
-def find_data(recipe: Recipe, display: Display, *, may_fall_back: bool = True) -> Data:
+def find_data(
+    recipe: Recipe, display: Display, device: torch.device, run: RunFolder | None = None
+) -> Data:
     """Find, download or replace a recipe's images.
+
+    Args:
+        recipe: says what images.
+        display: told what is downloaded, and loudly what stands in.
+        device: to estimate how long a training on a fallback takes.
+        run: the one that is continued, on images of the kind it began with.
 
     Raises:
         DataNotFoundError: they are missing, cannot be downloaded, and there is no fallback.
         ImgtransError: they cannot be used; the text says why.
     """
-    stands_in = False
+    stands_in = run is not None and generated(run)
     try:
         dataset = recipe.dataset.prepare(recipe.domains, display.say)
     except DataNotFoundError as error:
-        if recipe.fallback is None or not may_fall_back:
+        if recipe.fallback is None or run is not None:
             raise
-        _announce_fallback(recipe, error, display)
+        _announce_fallback(recipe, error, display, device)
         stands_in = True
         dataset = recipe.fallback.prepare(recipe.domains, display.say)
         recipe = recipe.model_copy(update={"name": f"{recipe.name}-generated"})
@@ -77,6 +86,11 @@ def find_data(recipe: Recipe, display: Display, *, may_fall_back: bool = True) -
     return Data(recipe, train, test, stands_in, held_out)
 
 
+def generated(run: RunFolder) -> bool:
+    """Whether a run began on generated images in place of those its recipe names."""
+    return run.read("environment.json").get("generated") is True
+
+
 def _refuse_unpaired(recipe: Recipe, train: Images) -> None:
     asking = [name for name, loss in recipe.loss.items() if loss.needs_pairs]
     if asking and not train.paired:
@@ -87,9 +101,10 @@ def _refuse_unpaired(recipe: Recipe, train: Images) -> None:
         raise RecipeError(message)
 
 
-def _announce_fallback(recipe: Recipe, error: DataNotFoundError, display: Display) -> None:
-    hours = _seconds_per_step(recipe) * recipe.train.steps / 3600
-    spent = f"{hours:.1f} hours" if hours >= 1 else f"{max(1, round(hours * 60))} minutes"
+def _announce_fallback(
+    recipe: Recipe, error: DataNotFoundError, display: Display, device: torch.device
+) -> None:
+    spent = duration(_seconds_per_step(recipe, device) * recipe.train.steps)
     display.warn(
         f"{error}\n\n"
         f"  THE IMAGES OF THIS RECIPE ARE NOT HERE: TRAINING ON GENERATED ONES INSTEAD.\n"
@@ -98,12 +113,11 @@ def _announce_fallback(recipe: Recipe, error: DataNotFoundError, display: Displa
     )
 
 
-def _seconds_per_step(recipe: Recipe) -> float:
+def _seconds_per_step(recipe: Recipe, device: torch.device) -> float:
     """Measured on a throw-away copy and two images a domain, scaled to the batch."""
-    from imgtrans.building import best_device
     from imgtrans.plan import make_plan
 
-    device, few = best_device(), min(2, recipe.train.batch_size)
+    few = min(2, recipe.train.batch_size)
     trainer = build_trainer(recipe, device, make_plan(recipe).images)
     size, channels = recipe.dataset.image_size, recipe.dataset.channels
     images = torch.zeros(few, channels, size, size, device=device, dtype=trainer.dtype)
@@ -158,7 +172,7 @@ def open_resumed(
     own = read_recipe(file)
     if asked is None:
         asked = read_recipe(file, overrides, say=display.say)
-    elif folder.read("environment.json").get("generated") and asked.fallback is not None:
+    elif generated(folder) and asked.fallback is not None:
         asked = asked.model_copy(update={"dataset": asked.fallback})
     found = [c for c in changes(own, asked) if c.key != "name" and not c.key.startswith("fallback")]
     if not any(override.startswith("dataset.") for override in overrides):

@@ -5,20 +5,20 @@
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
+
+import torch
 
 from imgtrans.building import build_trainer, find_device
-from imgtrans.data import Waiting, held_out, open_store, open_training, spread
-from imgtrans.describing import environment, epochs, footer, header, plugin_versions
+from imgtrans.data import Waiting, open_training
+from imgtrans.describing import environment, footer, header, plugin_versions, resume_command
 from imgtrans.evaluation import compare
 from imgtrans.inference import MODEL, save_model
-from imgtrans.monitor.clock import Clock, Stop, memory_mib
-from imgtrans.monitor.display import losses_line
+from imgtrans.journal import Journal
+from imgtrans.monitor.clock import Clock, Stop
 from imgtrans.monitor.folder import RunFolder
-from imgtrans.monitor.report import write_report
-from imgtrans.monitor.samples import write_samples
-from imgtrans.opening import Data, check_environment, find_data, find_run, open_resumed
+from imgtrans.monitor.samples import sample_images
+from imgtrans.opening import check_environment, find_data, find_run, open_resumed
 from imgtrans.plan import make_plan
 from imgtrans.problems import ImgtransError
 from imgtrans.recipe import Recipe, to_toml
@@ -26,18 +26,14 @@ from imgtrans.saving import Saver
 from imgtrans.training import train_step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
-    import torch
-    from torch import Tensor
-
-    from imgtrans.data import TrainingData
+    from imgtrans.data import HeldOut, TrainingData
     from imgtrans.monitor.display import Display
+    from imgtrans.opening import Data
     from imgtrans.plan import Plan
-
-SAMPLES: Final = 8
-REPORT_SECONDS: Final = 30.0
+    from imgtrans.training import Trainer
 
 
 def run(
@@ -72,188 +68,163 @@ def run(
         assert not isinstance(target, bool)  # noqa: S101 - narrows the type
         folder, recipe = open_resumed(target, recipe, overrides, display)
     assert recipe is not None  # noqa: S101 - the command line sees to it
-    data = find_data(recipe, display, may_fall_back=folder is None)
+    data = find_data(recipe, display, where, folder)
     plan = make_plan(data.recipe)
+    trainer = build_trainer(data.recipe, where, plan.images)
     with folder or RunFolder.create(data.recipe.name) as opened:
-        return _Run(opened, data, plan, display, where).go(resumed=folder is not None)
+        again = resume_command(opened.path, device)
+        return _Run(opened, data, plan, trainer, display, again).go(resumed=folder is not None)
 
 
 class _Run:
     """A run in its locked folder."""
 
     def __init__(
-        self, folder: RunFolder, data: Data, plan: Plan, display: Display, device: torch.device
+        self,
+        folder: RunFolder,
+        data: Data,
+        plan: Plan,
+        trainer: Trainer,
+        display: Display,
+        again: str,
     ) -> None:
-        self.folder, self.data, self.plan, self.display = folder, data, plan, display
-        self.recipe = data.recipe
+        self.folder, self.data, self.plan, self.trainer = folder, data, plan, trainer
+        self.display, self.again, self.recipe = display, again, data.recipe
         self.steps = self.recipe.train.steps
-        self.trainer = build_trainer(self.recipe, device, plan.images)
         self.clock, self.stop = Clock(), Stop()
         self.training: TrainingData
-        self.samples: tuple[Tensor, Tensor]
-        self.saver = Saver(folder, data, self.trainer, self.clock, display)
-        self._reported = 0.0
+        self.samples: HeldOut
+        self.saver = Saver(folder, data, trainer, self.clock, display)
+        self.journal = Journal(folder, data, trainer, self.clock, display)
+
+    @property
+    def done(self) -> bool:
+        """Whether every step is made; what comes after them may still be missing."""
+        return self.trainer.step >= self.steps
 
     def go(self, *, resumed: bool) -> int:
-        """Everything from the first line shown to the last."""
-        here = environment(self.data, self.plan, self.trainer.device)
+        """Everything from the first line shown to the last; a refused run is left as it was."""
+        here = environment(self.data, self.plan, self.trainer.device, self.again)
         if resumed:
             check_environment(self.folder.read("environment.json"), here, self.display)
-            self.saver.restore()
-        if self.trainer.step >= self.steps:
+            try:
+                self.saver.restore()
+            except OSError as error:
+                raise ImgtransError(self._in_words(error)) from error
+        if self.done and self.folder.read("status.json").get("state") == "done":
             self.display.say(
-                f"{self.folder.path} has done its {self.steps:,} steps; nothing to do. To train "
-                "longer, resume with --set train.steps=…"
+                f"{self.folder.path} has done its {self.trainer.step:,} steps; nothing to do. To "
+                "train longer, resume with --set train.steps=…"
             )
             return 0
-        self.folder.write("recipe.toml", to_toml(self.recipe))
-        self.folder.write("environment.json", here)
-        self.display.rows(header(self.data, self.plan, here, self.folder.path, self.trainer.step))
+        with self.stop.listening():
+            return self._guarded(here)
+
+    def _guarded(self, here: dict[str, Any]) -> int:
+        """However it ends, the folder says so, and the page in it can be read."""
         try:
+            # The recipe comes last: it is what makes the folder one that can be continued.
+            self.folder.write("environment.json", here)
+            self.folder.write("recipe.toml", to_toml(self.recipe))
+            step = self.trainer.step
+            self.display.rows(header(self.data, self.plan, here, self.folder.path, step))
             return self._train()
         except KeyboardInterrupt:
             self._leave("stopped", "stopped before the step was saved")
+            return self._goodbye("stopped at once; steps after the last checkpoint are lost")
+        except (OSError, MemoryError, torch.OutOfMemoryError) as error:
+            message = self._in_words(error)
+            self._leave("failed", message)
+            raise ImgtransError(message) from error
+        except BaseException as error:
+            known = isinstance(error, ImgtransError)
+            self._leave("failed", str(error) if known else f"{type(error).__name__}: {error}")
             raise
-        except ImgtransError as error:
-            self._leave("failed", str(error))
-            raise
-        except Exception as error:
-            self._leave("failed", f"{type(error).__name__}: {error}")
-            raise
+
+    def _in_words(self, error: BaseException) -> str:
+        if isinstance(error, OSError):
+            at = f" ({error.filename})" if error.filename else ""
+            what = f"{error.strerror or error}{at}"
+            remedy = f"make room in {self.folder.path}, or get permission to write there"
+        else:
+            what = f"out of memory: {str(error).partition(chr(10))[0]}"
+            remedy = "free memory, or begin a run with a smaller train.batch_size or image_size"
+        return (
+            f"after step {self.trainer.step:,}: {what}\n  the last good checkpoint is kept; "
+            f"{remedy}, then continue with: {self.again}"
+        )
 
     def _train(self) -> int:
         self.training = open_training(self.recipe, self.data.train, self.display.counter)
         self.display.stop()
-        self._warn_of_broken(self.training.broken)
-        self.samples = self._held_out()
+        self.journal.leave_out(self.training.broken)
+        self.samples = sample_images(self.recipe, self.data.test)
+        self.journal.leave_out(self.samples.broken)
         self.clock.begin(float(self.folder.read("status.json").get("seconds", 0.0)))
-        if self.trainer.step == 0:
-            self._sample()
-        self._status("running")
-        self.display.start("step", self.steps, self.trainer.step)
-        with self.stop.listening():
+        if self.done or self.trainer.step % self.recipe.train.sample_every == 0:
+            self.journal.sample(self.samples)  # at the start; and where a killed run had not yet
+        self.journal.report(now=True)
+        if not self.done:
+            self.display.start("step", self.steps, self.trainer.step)
+            self.stop.stepping = True
             self._loop()
-        self.display.stop()
+            self.stop.stepping = False
+            self.display.stop()
         return self._finish()
 
     def _loop(self) -> None:
         settings, trainer = self.recipe.train, self.trainer
-        batches = self.training.batches(trainer.step, self.steps, trainer.device)
-        waiting = Waiting(batches)
+        waiting = Waiting(self.training.batches(trainer.step, self.steps, trainer.device))
         for batch in waiting:
-            self._warn_of_broken(batch.broken)
+            self.journal.leave_out(batch.broken)
             x, y = batch.to(trainer.device, trainer.dtype)
             rates = trainer.learning_rates()
-            values = train_step(trainer, x, y)
-            losses = {name: value.item() for name, value in values.items()}
+            losses = train_step(trainer, x, y)
             self.clock.tick()
-            self._log(losses, rates, waiting.seconds)
-            last = trainer.step == self.steps or self.stop.signal is not None
+            self.journal.step(losses, rates, waiting.seconds)
+            last = self.done or self.stop.signal is not None
             if last or trainer.step % settings.checkpoint_every == 0:
                 self.saver.save(last=last)
-                self._status("running")
-            if last or trainer.step % settings.sample_every == 0:
-                self._attempt("the sample grids", self._sample)
-                self._report()
-            elif time.monotonic() - self._reported > REPORT_SECONDS:
-                self._report()
+            sampled = last or trainer.step % settings.sample_every == 0
+            if sampled:
+                self.journal.sample(self.samples)
+            self.journal.report(now=sampled)
             if last:
                 return
 
-    def _log(self, losses: dict[str, float], rates: dict[str, float], waited: float) -> None:
-        pace = self.clock.pace or 1e-9
-        memory = memory_mib(self.trainer.device)
-        speed = 2 * self.recipe.train.batch_size / pace
-        self.folder.log(
-            {
-                "step": self.trainer.step,
-                "epoch": epochs(self.data, self.trainer.step),
-                "losses": losses,
-                "learning_rate": rates,
-                "images_per_second": round(speed, 3),
-                "data_wait": round(waited, 6),
-                "memory_mib": round(memory, 1),
-                "seconds": round(self.clock.seconds, 3),
-            }
-        )
-        self.display.update(
-            self.trainer.step,
-            lambda: (
-                f"{losses_line(losses)}  {speed:.1f} images/s  "
-                f"data wait {100 * waited / pace:.0f} %  {memory:,.0f} MiB"
-            ),
-        )
-
-    def _sample(self) -> None:
-        write_samples(self.folder.samples, self.trainer, *self.samples)
-
-    def _report(self) -> None:
-        self._status("running")
-        self._attempt("the report", lambda: write_report(self.folder.path))
-        self._reported = time.monotonic()
-
-    def _attempt(self, what: str, action: Callable[[], Any]) -> None:
-        """Something to look at must not end a training that could go on."""
-        try:
-            action()
-        except OSError as error:
-            self.display.warn(f"{what} could not be written: {error}")
-
     def _finish(self) -> int:
-        number, done = self.stop.signal, self.trainer.step == self.steps
         about = {
             "step": self.trainer.step,
             "generated": self.data.stands_in,
             "plugins": plugin_versions(self.recipe),
         }
         save_model(self.folder.path / MODEL, self.trainer, self.recipe, about)
-        if done:
-            self._compare()
-        self._leave("done" if done else "stopped", "")
-        path = self.folder.path
-        self.display.say()
-        self.display.say(f"{'done' if done else 'stopped'} after step {self.trainer.step:,}")
-        self.display.rows(footer(path, self.steps, done=done))
-        return 0 if done or number is None else 128 + number
+        if not self.done:
+            self._leave("stopped")
+            return self._goodbye(f"stopped after step {self.trainer.step:,}")
+        self._compare()
+        self._leave("done")
+        self._goodbye(f"done after step {self.trainer.step:,}")
+        return 0
 
     def _compare(self) -> None:
-        if not self.data.test.paired:
-            return
-        size = self.recipe.dataset.image_size
         stores = (self.training.samples.x, self.training.samples.y)
-        train = [held_out(store, spread(len(store), 200), size) for store in stores]
-        figures = compare(self.recipe, self.trainer, train, self.data.test)
+        figures = compare(self.recipe, self.trainer, stores, self.data.test)
         if figures is None:
             return
+        self.journal.leave_out(figures.broken)
         self.folder.write("figures.json", figures.as_json())
         rows = [(r.direction, r.what, f"{r.psnr_db:.2f}", f"{r.ssim:.3f}") for r in figures.rows]
         self.display.say()
         self.display.table(figures.title, ["direction", "what", "PSNR (dB)", "SSIM"], rows)
 
-    def _held_out(self) -> tuple[Tensor, Tensor]:
-        size = self.recipe.dataset.image_size
-        stores = [
-            open_store(each, self.recipe.dataset) for each in (self.data.test.x, self.data.test.y)
-        ]
-        x, y = (held_out(store, spread(len(store), SAMPLES), size) for store in stores)
-        return x, y
-
-    def _warn_of_broken(self, reasons: Sequence[str]) -> None:
-        for reason in reasons:
-            self.display.warn(f'left out, as [dataset] broken_images = "skip" allows: {reason}')
-
-    def _leave(self, state: str, message: str) -> None:
-        """The last word in the folder: the page must be readable however a run ends."""
+    def _leave(self, state: str, message: str = "") -> None:
         self.display.stop()
-        self._status(state, message)
-        self._attempt("the report", lambda: write_report(self.folder.path))
+        self.journal.stands(state, message)
 
-    def _status(self, state: str, message: str = "") -> None:
-        self.folder.status(
-            state=state,
-            step=self.trainer.step,
-            steps=self.steps,
-            epochs=epochs(self.data, self.trainer.step),
-            seconds=self.clock.seconds,
-            message=message,
-        )
+    def _goodbye(self, how: str) -> int:
+        """The last lines; returns the exit code of a run that was stopped."""
+        self.display.say()
+        self.display.say(how)
+        self.display.rows(footer(self.folder.path, self.again, self.steps, done=self.done))
+        return self.stop.exit_code

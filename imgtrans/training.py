@@ -29,7 +29,7 @@ PhaseName = Literal["generators", "discriminators"]
 
 
 class NonFiniteLossError(ImgtransError):
-    """A loss became infinite or not a number; no network was changed by that step."""
+    """A loss became infinite or not a number; the last good checkpoint is kept."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Trainer:
         return {phase.name: phase.learning_rate * factor for phase in self.phases}
 
 
-def train_step(trainer: Trainer, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+def train_step(trainer: Trainer, x: Tensor, y: Tensor) -> dict[str, float]:
     """One training step.
 
     Args:
@@ -95,7 +95,8 @@ def train_step(trainer: Trainer, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         Every loss by its name, unweighted.
 
     Raises:
-        NonFiniteLossError: before the phase with the loss changes any weight.
+        NonFiniteLossError: before the phase with the loss changes any weight; an earlier phase of
+            the same step has changed its own.
     """
     seed_everything(trainer.settings.seed, trainer.step)
     translations = [
@@ -107,17 +108,16 @@ def train_step(trainer: Trainer, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         for image in trainer.images:
             getattr(translation, image)
     rates = trainer.learning_rates()
-    losses: dict[str, Tensor] = {}
+    losses: dict[str, float] = {}
     for phase in trainer.phases:
         with _frozen([] if phase.name == "discriminators" else trainer.discriminators):
             values = {term.name: term.term(translations[term.direction]) for term in phase.terms}
             total = sum(term.weight * values[term.name] for term in phase.terms)
-            _refuse_non_finite(values, trainer.step)
+            losses |= _finite(values, trainer.step)
             phase.optimizer.zero_grad(set_to_none=True)
             assert isinstance(total, Tensor)  # noqa: S101 - a phase has at least one term
             total.backward()
             _step(phase, rates[phase.name])
-        losses |= {name: value.detach() for name, value in values.items()}
     trainer.step += 1
     return losses
 
@@ -142,21 +142,19 @@ def _frozen(discriminators: Sequence[nn.Module]) -> Iterator[None]:
             parameter.requires_grad_(True)  # noqa: FBT003
 
 
-def _refuse_non_finite(values: Mapping[str, Tensor], step: int) -> None:
-    stacked = torch.stack([value.detach().double().cpu() for value in values.values()])
-    if torch.isfinite(stacked).all():
-        return
-    bad = [
-        f"{name} = {value}"
-        for name, value in zip(values, stacked.tolist(), strict=True)
-        if not math.isfinite(value)
-    ]
-    message = (
-        f"step {step + 1}: {', '.join(bad)}; training cannot go on from a loss that is not finite\n"
-        "  the networks are as after the step before; lower the learning rates, or look at the "
-        "images of this step"
-    )
-    raise NonFiniteLossError(message)
+def _finite(values: Mapping[str, Tensor], step: int) -> dict[str, float]:
+    # Together, because every copy from a GPU waits for all that it still has to do.
+    copied = torch.stack([value.detach() for value in values.values()]).tolist()
+    losses: dict[str, float] = dict(zip(values, copied, strict=True))
+    bad = [f"{name} = {value}" for name, value in losses.items() if not math.isfinite(value)]
+    if bad:
+        message = (
+            f"step {step + 1}: {', '.join(bad)}; training cannot go on from a loss that is not "
+            "finite\n  the last good checkpoint is kept; lower the learning rates, or look at the "
+            "images of this step"
+        )
+        raise NonFiniteLossError(message)
+    return losses
 
 
 def seed_everything(seed: int, step: int) -> None:

@@ -142,3 +142,27 @@ def test_pruning_keeps_the_newest_and_clears_what_a_killed_writer_left(tmp_path)
         checkpoint.name_of(3),
         checkpoint.name_of(10),
     ]
+
+
+def test_restored_moments_lie_in_memory_as_their_parameters_do(tmp_path):
+    """On CUDA channels are last; a fused optimizer walks parameter and moment side by side."""
+
+    def channels_last(trainer):
+        for network in trainer.networks.values():
+            network.to(memory_format=torch.channels_last)
+        return trainer
+
+    whole = channels_last(trainer_of(tiny_recipe()))
+    for step in range(2):
+        train_step(whole, *batch_of(whole, step))
+    checkpoint.write(tmp_path / "file", checkpoint.state(whole), {"step": 2})
+    resumed = channels_last(trainer_of(tiny_recipe()))
+    checkpoint.restore(resumed, checkpoint.read(tmp_path / "file").tensors, 2)
+    for phase in resumed.phases:
+        for parameter in phase.parameters.values():
+            moment = phase.optimizer.state[parameter]["exp_avg"]
+            assert moment.stride() == parameter.stride()
+    for trainer in (whole, resumed):
+        train_step(trainer, *batch_of(trainer, 2))
+    ours, theirs = checkpoint.state(whole), checkpoint.state(resumed)
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)

@@ -1,10 +1,14 @@
 """Order, crop, flip and cache are a pure function of seed, step and position."""
 
+import os
+import signal
 from collections import Counter
 from dataclasses import dataclass
 
 import pytest
 import torch
+from torchvision import transforms
+from torchvision.transforms import InterpolationMode
 from toys import CPU, tiny_recipe
 
 from imgtrans import Images, ImgtransError
@@ -20,6 +24,8 @@ from imgtrans.data import (
     to_range,
     unit,
 )
+
+BILINEAR = InterpolationMode.BILINEAR
 
 
 @dataclass
@@ -130,13 +136,13 @@ def test_without_flip_and_larger_load_size_images_come_as_they_are():
 
 
 def test_resizing_keeps_the_aspect():
-    assert fit(torch.zeros(3, 100, 50, dtype=torch.uint8), 25).shape == (3, 50, 25)
+    assert fit(torch.zeros(3, 100, 50, dtype=torch.uint8), 25, BILINEAR).shape == (3, 50, 25)
 
 
 def test_sixteen_bits_survive_the_way_to_the_network():
     values = torch.arange(0, 64_000, 64).reshape(1, 25, 40).to(torch.uint16)
     assert len(to_range(values).unique()) == 1000
-    assert fit(values, 25).dtype == torch.float32
+    assert fit(values, 25, BILINEAR).dtype == torch.float32
 
 
 def test_eight_and_sixteen_bit_images_make_one_batch():
@@ -161,6 +167,25 @@ def test_a_broken_image_ends_the_run_and_is_named(cache):
         all_batches(training(images, train={"cache": cache, "workers": 0}))
 
 
+def test_a_broken_image_read_by_a_worker_is_told_in_one_line_without_its_traceback():
+    images = Images(Numbered(4, broken=(2,)), Numbered(4))
+    with pytest.raises(ImgtransError) as caught:
+        all_batches(training(images, train={"cache": "none", "workers": 1}))
+    assert str(caught.value) == "x/2.png is broken"
+
+
+@dataclass
+class Killing(Numbered):
+    def __getitem__(self, index):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_that_is_killed_is_told_with_what_to_do():
+    data = training(Images(Killing(4), Numbered(4)), train={"cache": "none", "workers": 1})
+    with pytest.raises(ImgtransError, match=r"(?s)is gone: .*lower train\.workers"):
+        all_batches(data)
+
+
 @pytest.mark.parametrize("cache", ["memory", "none"])
 def test_a_broken_image_is_left_out_and_named_where_the_recipe_allows_it(cache):
     images = Images(Numbered(4, broken=(2,)), Numbered(4))
@@ -179,7 +204,7 @@ def test_leaving_images_out_gives_the_same_batches_with_and_without_cache():
 
 
 def test_a_domain_of_broken_images_is_an_error_even_where_they_may_be_left_out():
-    store = Store(Numbered(3, broken=(0, 1, 2)), 32, skip_broken=True)
+    store = Store(Numbered(3, broken=(0, 1, 2)), 32, BILINEAR, skip_broken=True)
     with pytest.raises(ImgtransError, match="none of the 3 images can be read"):
         store.read(0)
 
@@ -192,8 +217,47 @@ def test_the_fingerprint_changes_with_the_list_of_files():
 
 def test_held_out_images_are_cropped_in_the_middle():
     store = open_store(Numbered(2), tiny_recipe().dataset.model_copy(update={"load_size": 40}))
-    assert held_out(store, [1], 32).shape == (1, 3, 32, 32)
-    assert held_out(store, [1], 32)[0, 1, 0, 0] == to_range(Numbered(2)[0])[1, 4, 4]
+    images = held_out((store, store), 1, 32, paired=False)
+    assert images is not None
+    assert images.x.shape == images.y.shape == (1, 3, 32, 32)
+    assert images.x[0, 1, 0, 0] == to_range(Numbered(2)[0])[1, 4, 4]
+
+
+def test_where_one_of_a_held_out_pair_is_broken_both_are_left_out_and_the_reason_is_kept():
+    dataset = tiny_recipe().dataset.model_copy(update={"broken_images": "skip"})
+    stores = (
+        open_store(Numbered(4, 32, 32, broken=(1,)), dataset),
+        open_store(Numbered(4, 32, 32), dataset),
+    )
+    pairs = held_out(stores, 4, 32, paired=True)
+    assert pairs is not None
+    assert torch.equal(pairs.x[:, 0], pairs.y[:, 0])
+    assert len(pairs.x) == 3
+    assert pairs.broken == ("x/1.png is broken",)
+    apart = held_out(stores, 4, 32, paired=False)
+    assert apart is not None
+    assert (len(apart.x), len(apart.y)) == (4, 4)
+
+
+def test_without_a_load_size_resizing_is_the_seeds_and_with_one_the_papers():
+    photo = torch.randint(0, 256, (3, 256, 256), dtype=torch.uint8, generator=torch.manual_seed(0))
+    picture = transforms.functional.to_pil_image(photo)
+
+    @dataclass
+    class One(Numbered):
+        def __getitem__(self, index):
+            return photo
+
+    dataset = tiny_recipe().dataset
+    seed, _ = open_store(One(1), dataset.model_copy(update={"image_size": 128})).read(0)
+    expected = transforms.functional.pil_to_tensor(transforms.Resize(128)(picture))
+    assert (seed.int() - expected.int()).abs().max() <= 1
+    settings = {"image_size": 256, "load_size": 286}
+    paper, _ = open_store(One(1), dataset.model_copy(update=settings)).read(0)
+    expected = transforms.functional.pil_to_tensor(
+        transforms.Resize((286, 286), InterpolationMode.BICUBIC)(picture)
+    )
+    assert (paper.int() - expected.int()).abs().max() <= 2
 
 
 def test_few_indices_are_spread_over_many():

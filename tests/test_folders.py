@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from imgtrans_cyclegan import UnpairedFolders
 from PIL import Image
-from toys import tiny_recipe
+from toys import CPU, tiny_recipe
 
 from imgtrans import DataNotFoundError, ImgtransError, NoHeldOutError
 from imgtrans.monitor.display import Display
@@ -123,7 +123,7 @@ def test_a_dataset_without_test_folders_shows_training_images(capsys):
     photographs("photos/trainA", "photos/trainB")
     with pytest.raises(NoHeldOutError):
         folders().build("test", DOMAINS)
-    data = find_data(tiny_recipe(dataset=folders()), Display())
+    data = find_data(tiny_recipe(dataset=folders()), Display(), CPU)
     assert not data.held_out
     assert "sample grids show training images" in capsys.readouterr().err
 

@@ -3,19 +3,17 @@
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
+from imgtrans_cyclegan import UnpairedFolders
+from imgtrans_seasons import TEST_SCENES_FROM, Scenes
 from toys import tiny_recipe
 
 from imgtrans import ImgtransError, RecipeError, checkpoint, load_model
 from imgtrans.monitor.display import Display
 from imgtrans.monitor.folder import RunFolder
-from imgtrans.recipe import to_toml
 from imgtrans.running import run
 
 TIMED = ("seconds", "images_per_second", "data_wait", "memory_mib")
@@ -123,30 +121,6 @@ def test_a_signal_finishes_the_step_saves_and_can_be_continued_exactly(number, c
     assert metrics("runs/tiny") == metrics("runs/tiny-2")
 
 
-def command(*arguments):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [sys.executable, "-m", "imgtrans", "run", *arguments, "--quiet"], env=environment
-    )
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-def test_a_run_killed_at_any_moment_goes_on_as_if_nothing_happened(workers):
-    Path("tiny.toml").write_text(to_toml(short(steps=40, checkpoint_every=3)))
-    whole = command("tiny.toml", "--name", "whole")
-    assert whole.wait(120) == 0
-    killed = command("tiny.toml", "--name", "killed")
-    log = Path("runs/killed/metrics.jsonl")
-    while killed.poll() is None and (not log.exists() or log.read_text().count("\n") < 11):
-        time.sleep(0.005)
-    killed.kill()
-    assert killed.wait(60) == -signal.SIGKILL
-    options = ("--set", f"train.workers={workers}", "--set", "train.cache=none")
-    assert command("tiny.toml", "--name", "killed", "--resume", *options).wait(120) == 0
-    assert equal("runs/whole", "runs/killed")
-    assert metrics("runs/whole") == metrics("runs/killed")
-
-
 def test_resume_without_an_unfinished_run_starts_one():
     assert quiet_run(short(steps=1), resume=True) == 0
     assert Path("runs/tiny/status.json").exists()
@@ -156,6 +130,23 @@ def test_a_finished_run_has_nothing_to_do(capsys):
     quiet_run(short(steps=1))
     assert run(None, Display(), resume=Path("runs/tiny")) == 0
     assert "nothing to do" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("missing", ["model.safetensors", "figures.json", "report.html"])
+def test_a_run_killed_between_its_last_step_and_its_end_is_finished_by_resuming(missing):
+    quiet_run(short())
+    folder = Path("runs/tiny")
+    (folder / missing).unlink()
+    last = folder / "samples/step-00000008-summer-to-winter.png"
+    picture = last.read_bytes()
+    last.unlink()
+    status = json.loads((folder / "status.json").read_text())
+    (folder / "status.json").write_text(json.dumps(status | {"state": "running"}))
+    assert quiet_run(short(), resume=True) == 0
+    assert (folder / missing).is_file()
+    assert last.read_bytes() == picture
+    assert json.loads((folder / "status.json").read_text())["state"] == "done"
+    assert [line["step"] for line in metrics(folder)] == list(range(1, 9))
 
 
 def test_a_finished_run_can_be_trained_longer():
@@ -181,10 +172,9 @@ def test_a_change_that_may_be_is_shown_and_taken_over(capsys):
 
 def test_a_folder_in_use_is_refused_and_its_holder_named():
     quiet_run(short(steps=1))
-    with RunFolder(Path("runs/tiny")) as held:
-        held.status(state="running")
-        with pytest.raises(ImgtransError, match=rf"in use by process {os.getpid()}") as caught:
-            quiet_run(None, resume=Path("runs/tiny"), overrides=["train.steps=2"])
+    told = pytest.raises(ImgtransError, match=rf"in use by process {os.getpid()}")
+    with RunFolder(Path("runs/tiny")), told as caught:
+        quiet_run(None, resume=Path("runs/tiny"), overrides=["train.steps=2"])
     assert caught.value.exit_code == 75
 
 
@@ -225,6 +215,84 @@ def test_saves_that_go_on_failing_end_the_run(monkeypatch):
     monkeypatch.setattr(checkpoint, "write", full)
     with pytest.raises(ImgtransError, match="the checkpoint of step 4 could not be written"):
         quiet_run(short())
+
+
+def test_a_full_disk_ends_the_run_in_words_and_names_the_command_that_goes_on(monkeypatch):
+    def full(self, line):
+        if line["step"] == 3:
+            raise OSError(28, "No space left on device", "runs/tiny/metrics.jsonl")
+        log(self, line)
+
+    log = RunFolder.log
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "log", full)
+        with pytest.raises(ImgtransError) as caught:
+            quiet_run(short())
+    assert "No space left on device (runs/tiny/metrics.jsonl)" in str(caught.value)
+    assert "continue with: imgtrans run --resume runs/tiny" in str(caught.value)
+    assert json.loads(Path("runs/tiny/status.json").read_text())["state"] == "failed"
+    assert quiet_run(short(), resume=True) == 0
+    assert [line["step"] for line in metrics("runs/tiny")] == list(range(1, 9))
+
+
+def test_running_out_of_memory_is_told_with_what_to_do(monkeypatch):
+    def too_much(*_):
+        message = "CUDA out of memory. Tried to allocate 9 GiB"
+        raise torch.OutOfMemoryError(message)
+
+    monkeypatch.setattr("imgtrans.running.train_step", too_much)
+    with pytest.raises(ImgtransError, match=r"out of memory: .*\n.*smaller train\.batch_size"):
+        quiet_run(short())
+
+
+def test_runs_that_is_a_file_is_an_error_that_names_it():
+    Path("runs").write_text("")
+    with pytest.raises(ImgtransError, match="/runs cannot be made: File exists"):
+        quiet_run(short())
+
+
+def falling_back():
+    nowhere = UnpairedFolders(root="nowhere", image_size=32)
+    dataset = tiny_recipe().dataset
+    return short(steps=4).model_copy(update={"dataset": nowhere, "fallback": dataset})
+
+
+def test_a_run_on_the_fallback_keeps_its_mark_however_often_it_is_continued(capsys):
+    assert run(falling_back(), Interrupting(1)) == 130
+    assert "TRAINING ON GENERATED ONES INSTEAD" in capsys.readouterr().err
+    folder = Path("runs/tiny-generated")
+    for step in (2, 3):
+        assert run(falling_back(), Interrupting(step), resume=True) == 130
+        assert json.loads((folder / "environment.json").read_text())["generated"] is True
+    assert quiet_run(None, resume=folder) == 0
+    assert load_model(folder).about["generated"] is True
+    assert "generated" in (folder / "report.html").read_text()
+    assert [path.name for path in Path("runs").iterdir()] == ["tiny-generated"]
+
+
+def test_a_run_on_the_named_images_has_no_mark():
+    quiet_run(short(steps=1))
+    assert load_model("runs/tiny").about["generated"] is False
+
+
+def test_held_out_images_that_are_broken_are_warned_of_and_kept_for_the_report(monkeypatch, capsys):
+    read = Scenes.__getitem__
+
+    def broken(self, index):
+        if self.first == TEST_SCENES_FROM and index == 1:
+            message = "the second scene is broken"
+            raise ImgtransError(message)
+        return read(self, index)
+
+    monkeypatch.setattr(Scenes, "__getitem__", broken)
+    dataset = tiny_recipe().dataset.model_copy(update={"broken_images": "skip"})
+    assert quiet_run(short().model_copy(update={"dataset": dataset})) == 0
+    assert "the second scene is broken" in capsys.readouterr().err
+    figures = json.loads(Path("runs/tiny/figures.json").read_text())
+    assert "2 held-out pairs" in figures["title"]
+    status = json.loads(Path("runs/tiny/status.json").read_text())
+    assert status["left_out"] == ["the second scene is broken"]
+    assert "the second scene is broken" in Path("runs/tiny/report.html").read_text()
 
 
 def test_a_device_that_is_not_there_is_an_error_that_lists_those_that_are():

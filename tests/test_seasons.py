@@ -67,7 +67,10 @@ def test_a_colour_match_moves_mean_and_deviation():
 def test_a_perfect_translation_would_have_the_best_figures():
     recipe = tiny_recipe(dataset=SMALL)
     trainer, test = trainer_of(recipe), SMALL.build("test", DOMAINS)
-    x, y = (held_out(open_store(each, SMALL), range(3), 32) for each in (test.x, test.y))
+    stores = (open_store(test.x, SMALL), open_store(test.y, SMALL))
+    pairs = held_out(stores, 3, 32, paired=True)
+    assert pairs is not None
+    x, y = pairs.x, pairs.y
 
     class Perfect(torch.nn.Module):
         def forward(self, images):
@@ -75,7 +78,7 @@ def test_a_perfect_translation_would_have_the_best_figures():
             return y[known : known + len(images)]
 
     trainer.directions[0].generator = Perfect()
-    figures = compare(recipe, trainer, [x, y], test)
+    figures = compare(recipe, trainer, stores, test)
     assert figures is not None
     rows = {(row.direction, row.what): row for row in figures.rows}
     assert rows["summer to winter", "translated"].ssim == pytest.approx(1)
@@ -86,7 +89,8 @@ def test_a_perfect_translation_would_have_the_best_figures():
 def test_without_a_truth_there_are_no_figures():
     recipe = tiny_recipe(dataset=SMALL)
     train = SMALL.build("train", DOMAINS)
-    assert compare(recipe, trainer_of(recipe), [], train) is None
+    stores = (open_store(train.x, SMALL), open_store(train.y, SMALL))
+    assert compare(recipe, trainer_of(recipe), stores, train) is None
 
 
 def test_no_global_colour_match_solves_the_seasons():

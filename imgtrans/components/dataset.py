@@ -61,7 +61,8 @@ class Dataset(Component):
     )
     load_size: PositiveInt | None = Field(
         None,
-        description="the shorter side is resized to this before cropping; default: image_size",
+        description="the shorter side is resized to this (bicubic) before a random crop; default: "
+        "to image_size (bilinear)",
         json_schema_extra=FIXED,
     )
     flip: bool = Field(

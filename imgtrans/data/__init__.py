@@ -11,13 +11,23 @@ from typing import TYPE_CHECKING
 
 from imgtrans.data.batches import Batch, TrainingData, Waiting, open_training
 from imgtrans.data.order import Order
-from imgtrans.data.store import Store, fit, held_out, open_store, spread, to_range, unit
+from imgtrans.data.store import (
+    HeldOut,
+    Store,
+    fit,
+    held_out,
+    open_store,
+    spread,
+    to_range,
+    unit,
+)
 
 if TYPE_CHECKING:
     from imgtrans.components import Images
 
 __all__ = (
     "Batch",
+    "HeldOut",
     "Order",
     "Store",
     "TrainingData",

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from imgtrans.data.order import Order
 from imgtrans.data.store import Store, open_store, to_range, unit
+from imgtrans.problems import ImgtransError
 
 if TYPE_CHECKING:
     import random
@@ -86,24 +87,45 @@ class TrainingData:
         with warnings.catch_warnings():
             # More workers than processors is what the recipe asks for, and right for slow disks.
             warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
-            return iter(
-                DataLoader(
-                    self.samples,
-                    batch_sampler=_Steps(start, stop, self.order.batch_size),
-                    collate_fn=_collate,
-                    num_workers=self.workers,
-                    worker_init_fn=_ignore_interrupts,
-                    pin_memory=device.type == "cuda",
-                    # Its own, so that starting a loader leaves the global random state alone.
-                    generator=torch.Generator(),
-                )
+            loader = DataLoader(
+                self.samples,
+                batch_sampler=_Steps(start, stop, self.order.batch_size),
+                collate_fn=_collate,
+                num_workers=self.workers,
+                worker_init_fn=_ignore_signals,
+                pin_memory=device.type == "cuda",
+                # Its own, so that starting a loader leaves the global random state alone.
+                generator=torch.Generator(),
             )
+            return _whole(iter(loader))
 
 
-def _ignore_interrupts(worker: int) -> None:
-    # Ctrl-C goes to the whole process group; the main process finishes its step and says goodbye.
+def _whole(loaded: Iterator[Batch | ImgtransError]) -> Iterator[Batch]:
+    """Batches, or the error of the process that could not make one."""
+    while True:
+        try:
+            batch = next(loaded, None)
+        except RuntimeError as error:
+            if not str(error).startswith("DataLoader worker"):
+                raise
+            message = (
+                f"a process that reads images is gone: {error}\n  often memory ran out: lower "
+                "train.workers (0 needs no process), or give containers more shared memory"
+            )
+            raise ImgtransError(message) from error
+        if isinstance(batch, ImgtransError):
+            raise batch
+        if batch is None:
+            return
+        yield batch
+
+
+def _ignore_signals(worker: int) -> None:
+    # Ctrl-C, and what job schedulers send, reach the whole process group. The main process finishes
+    # its step and then ends its workers through their queues.
     del worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 @dataclass(frozen=True)
@@ -117,14 +139,20 @@ class _Sample:
 
 
 @dataclass
-class _Samples(torch.utils.data.Dataset[_Sample]):
+class _Samples(torch.utils.data.Dataset[_Sample | ImgtransError]):
     x: Store
     y: Store
     order: Order
     image_size: int
     flip: bool
 
-    def __getitem__(self, position: int) -> _Sample:
+    def __getitem__(self, position: int) -> _Sample | ImgtransError:
+        try:
+            return self._read(position)
+        except ImgtransError as error:
+            return error  # raised in a worker, it would arrive with the worker's traceback as text
+
+    def _read(self, position: int) -> _Sample:
         images, flips, reasons = [], [], []
         chosen = zip(
             (self.x, self.y), self.order.indices(position), self.order.draws(position), strict=True
@@ -143,7 +171,12 @@ def _crop(image: Tensor, size: int, draw: random.Random) -> Tensor:
     return image[:, top : top + size, left : left + size]
 
 
-def _collate(samples: Sequence[_Sample]) -> Batch:
+def _collate(read: Sequence[_Sample | ImgtransError]) -> Batch | ImgtransError:
+    samples = []
+    for each in read:
+        if isinstance(each, ImgtransError):
+            return each
+        samples.append(each)
     flips = torch.tensor([sample.flips for sample in samples])
     broken = tuple(reason for sample in samples for reason in sample.broken)
     return Batch(

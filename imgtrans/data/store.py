@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,7 +15,7 @@ from torchvision.transforms.v2 import functional as transforms
 from imgtrans.problems import ImgtransError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from imgtrans.components import Dataset, ImageList
 
@@ -28,8 +29,8 @@ def unit(image: Tensor) -> Tensor:
     return image.float()
 
 
-def fit(image: Tensor, size: int) -> Tensor:
-    """Resize so that the shorter side has ``size`` pixels, keeping the aspect (bicubic).
+def fit(image: Tensor, size: int, mode: InterpolationMode) -> Tensor:
+    """Resize so that the shorter side has ``size`` pixels, keeping the aspect, with antialiasing.
 
     A uint8 image stays uint8; another becomes float32 in [0, 1].
     """
@@ -40,7 +41,7 @@ def fit(image: Tensor, size: int) -> Tensor:
         return image
     # torchvision would do the same from one number, but floors the longer side.
     scaled = [max(size, round(side * size / min(height, width))) for side in (height, width)]
-    resized: Tensor = transforms.resize(image, scaled, InterpolationMode.BICUBIC, antialias=True)
+    resized: Tensor = transforms.resize(image, scaled, mode, antialias=True)
     return resized if image.dtype == torch.uint8 else resized.clamp(0, 1)
 
 
@@ -55,6 +56,7 @@ class Store:
 
     images: ImageList
     size: int
+    mode: InterpolationMode
     skip_broken: bool
     kept: list[Tensor] | None = None
     broken: dict[int, str] = field(default_factory=dict)
@@ -81,7 +83,7 @@ class Store:
                     raise
                 reason = reason or str(error)
             else:
-                return fit(image, self.size), reason
+                return fit(image, self.size, self.mode), reason
         message = f"none of the {len(self)} images can be read; the first: {reason}"
         raise ImgtransError(message)
 
@@ -109,8 +111,13 @@ class Store:
 
 
 def open_store(images: ImageList, dataset: Dataset) -> Store:
-    """One domain at the recipe's load size."""
-    return Store(images, dataset.loaded, dataset.broken_images == "skip")
+    """One domain at the recipe's load size.
+
+    Plain resizing is bilinear, as in the seed; resizing before a crop bicubic, as in the paper.
+    """
+    plain = dataset.load_size is None
+    mode = InterpolationMode.BILINEAR if plain else InterpolationMode.BICUBIC
+    return Store(images, dataset.loaded, mode, dataset.broken_images == "skip")
 
 
 def center_crop(image: Tensor, size: int) -> Tensor:
@@ -120,10 +127,50 @@ def center_crop(image: Tensor, size: int) -> Tensor:
     return image[:, top : top + size, left : left + size]
 
 
-def held_out(store: Store, indices: Sequence[int], size: int) -> Tensor:
-    """``N×C×H×W`` float32 in [-1, 1]: these images, cropped in the middle, never flipped."""
-    crops = [unit(center_crop(store.read(index)[0], size)) for index in indices]
-    return torch.stack(crops) * 2 - 1
+@dataclass(frozen=True)
+class HeldOut:
+    """Images to look at or to measure, cropped in the middle, never flipped."""
+
+    x: Tensor
+    """``N×C×H×W`` float32 in [-1, 1]."""
+    y: Tensor
+    broken: tuple[str, ...]
+    """Why images were left out."""
+
+
+def held_out(stores: tuple[Store, Store], count: int, size: int, *, paired: bool) -> HeldOut | None:
+    """``count`` images of each domain, spread evenly; fewer where there are fewer.
+
+    Args:
+        stores: of x and y.
+        count: at most so many.
+        size: height and width of the crops.
+        paired: image i of x and image i of y belong together: where one is broken both are left
+            out. Otherwise the next one takes the place of a broken one.
+
+    Returns:
+        None where no pair is whole.
+
+    Raises:
+        ImgtransError: an image is broken, and the recipe does not leave such images out.
+    """
+    sides: tuple[list[Tensor], list[Tensor]] = ([], [])
+    broken: list[str] = []
+    for places in zip_longest(*(spread(len(store), count) for store in stores)):
+        read = [
+            (side, *store.read(place))
+            for side, store, place in zip(sides, stores, places, strict=True)
+            if place is not None
+        ]
+        reasons = [reason for _, _, reason in read if reason]
+        broken += reasons
+        if not (paired and reasons):
+            for side, image, _ in read:
+                side.append(unit(center_crop(image, size)))
+    if not all(sides):
+        return None
+    x, y = (torch.stack(side) * 2 - 1 for side in sides)
+    return HeldOut(x, y, tuple(dict.fromkeys(broken)))
 
 
 def spread(length: int, count: int) -> list[int]:

@@ -18,18 +18,28 @@ if TYPE_CHECKING:
 
 
 class Stop:
-    """The first SIGINT or SIGTERM asks for a stop after the step; a second one stops at once."""
+    """SIGINT and SIGTERM: the first lets a step finish, a second one stops at once.
+
+    Outside steps there is nothing to wait for, so there the first one already stops at once.
+    """
 
     def __init__(self) -> None:
         """Nobody has asked yet."""
         self.signal: int | None = None
+        self.stepping = False
+        """Whether a step goes on that is worth waiting for; the loop says so."""
+
+    @property
+    def exit_code(self) -> int:
+        """130 for SIGINT, 143 for SIGTERM."""
+        return 128 + (self.signal or signal.SIGINT)
 
     def handle(self, number: int, frame: FrameType | None) -> None:
-        """Remember the first signal; a second one raises KeyboardInterrupt."""
+        """Remember the first signal of a loop; raise KeyboardInterrupt otherwise."""
         del frame
-        if self.signal is not None:
+        first, self.signal = self.signal is None, self.signal or number
+        if not (first and self.stepping):
             raise KeyboardInterrupt
-        self.signal = number
 
     @contextmanager
     def listening(self) -> Iterator[None]:

@@ -5,19 +5,44 @@ Nothing here knows what training is; it is told what to show. Redraws at most fo
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from rich.console import RenderableType
 
 PLAIN_SECONDS: Final = 15.0
 """Between two lines where the output is no terminal."""
+
+
+class _Output(Console):
+    """A console whose reader may go away, as in ``| head -1``: a training goes on unseen."""
+
+    def on_broken_pipe(self) -> None:
+        """Send what is still said nowhere, and keep Python from failing at its own last flush."""
+        self.quiet = True
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.file.fileno())
+        os.close(nowhere)
+
+
+class _Progress(Progress):
+    """Two lines and more: how far it is, and below it the facts, wrapped to the terminal."""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """The bar, then each task's facts."""
+        yield self.make_tasks_table(self.tasks)
+        for task in self.tasks:
+            if task.fields["facts"]:
+                yield Text(task.fields["facts"], overflow="fold")
 
 
 class Display:
@@ -25,8 +50,8 @@ class Display:
 
     def __init__(self, *, quiet: bool = False, console: Console | None = None) -> None:
         """With ``quiet``, only warnings are shown."""
-        self._console = console or Console(highlight=False, soft_wrap=True)
-        self._errors = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._console = console or _Output(highlight=False, soft_wrap=True)
+        self._errors = _Output(stderr=True, highlight=False, soft_wrap=True)
         self._quiet = quiet
         self._progress: Progress | None = None
         self._task: Any = None
@@ -67,33 +92,40 @@ class Display:
     def start(self, label: str, total: int, done: int = 0) -> None:
         """Begin a progress display; it replaces one that is running."""
         self.stop()
-        self._last = time.monotonic()
-        self._label, self._total = label, total
+        self._began = self._last = time.monotonic()
+        self._label, self._total, self._before = label, total, done
         if self._quiet or not self._console.is_terminal:
             return
-        self._progress = Progress(
-            TextColumn("{task.description}"),
+        self._progress = _Progress(
+            TextColumn("{task.description} {task.completed:,.0f}/{task.total:,.0f}"),
             BarColumn(bar_width=24),
-            TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[facts]}"),
+            TextColumn("{task.fields[left]}"),
             console=self._console,
             refresh_per_second=4,
             transient=True,
         )
         self._progress.start()
-        self._task = self._progress.add_task(label, total=total, completed=done, facts="")
+        self._task = self._progress.add_task(label, total=total, completed=done, facts="", left="")
 
-    def update(self, done: int, facts: Callable[[], str] = str) -> None:
-        """Show how far it is; ``facts`` is asked only when something is drawn."""
+    def update(self, done: int, facts: Callable[[], Sequence[str]] = tuple) -> None:
+        """Show how far it is; ``facts``, a line or more, is asked only when something is drawn."""
         now = time.monotonic()
         if self._progress is not None:
             if now - self._last >= 0.25 or done == self._total:
                 self._last = now
-                self._progress.update(self._task, completed=done, facts=facts())
+                shown, left = "\n".join(facts()), self._left(done, now)
+                self._progress.update(self._task, completed=done, facts=shown, left=left)
         elif now - self._last >= PLAIN_SECONDS or done == self._total:
             self._last = now
-            self.say(f"{self._label} {done:,}/{self._total:,}  {facts()}".rstrip())
+            count = f"{self._label} {done:,}/{self._total:,}"
+            self.say("  ".join(part for part in (count, self._left(done, now), *facts()) if part))
+
+    def _left(self, done: int, now: float) -> str:
+        """The time to go at the pace so far."""
+        made = done - self._before
+        if made <= 0 or done >= self._total:
+            return ""
+        return f"{duration((now - self._began) / made * (self._total - done))} left"
 
     def counter(self, label: str, total: int) -> Callable[[], None]:
         """Begin a display that counts up by one at each call."""
@@ -112,6 +144,17 @@ class Display:
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
+
+
+def duration(seconds: float) -> str:
+    """A length of time in its two largest units."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:,} h {minutes:02d} min"
 
 
 def losses_line(losses: Mapping[str, float]) -> str:

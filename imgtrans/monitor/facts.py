@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from imgtrans.monitor.charts import compact, spoken
 from imgtrans.monitor.curves import number
+from imgtrans.monitor.display import duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,17 +122,6 @@ def standing(status: dict[str, Any]) -> Standing:
     )
 
 
-def duration(seconds: float) -> str:
-    """A length of time in its two largest units."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours:,} h {minutes:02d} min"
-
-
 def facts(environment: dict[str, Any], status: dict[str, Any]) -> list[tuple[str, list[str]]]:
     """Labels and lines about what ran, where and with what; without those not known."""
 
@@ -141,8 +131,7 @@ def facts(environment: dict[str, Any], status: dict[str, Any]) -> list[tuple[str
 
     threads = f"{environment['threads']} threads" if environment.get("threads") else ""
     device = [short(environment.get(name), 200) for name in ("device", "precision")]
-    command, plugins = environment.get("command"), mapping(environment.get("plugins"))
-    parts = [short(part) for part in command[:ROWS]] if isinstance(command, list) else []
+    parts, plugins = _texts(environment.get("command")), mapping(environment.get("plugins"))
     rows = [
         ("data", [short(environment.get("data"))]),
         ("networks", [_network(*item) for item in mapping(environment.get("networks")).items()]),
@@ -153,9 +142,15 @@ def facts(environment: dict[str, Any], status: dict[str, Any]) -> list[tuple[str
         ("versions", [listed("imgtrans", "python", "torch", "torchvision")]),
         ("plugins", [f"{short(k, 200)}: {short(v, 200)}" for k, v in plugins.items()]),
         ("platform", [short(environment.get("platform"), 200)]),
+        ("left out", [short(reason) for reason in _texts(status.get("left_out"))]),
     ]
     kept = [(label, [line for line in lines if line]) for label, lines in rows]
     return [(label, lines) for label, lines in kept if lines]
+
+
+def _texts(value: Any) -> list[str]:
+    """A list's items as texts of bounded number and length; empty where the value is none."""
+    return [short(item) for item in value[:ROWS]] if isinstance(value, list) else []
 
 
 def _moment(value: Any) -> str:

@@ -6,6 +6,7 @@ frees, however the process ends, keeps a second process out.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -44,19 +45,20 @@ class RunFolder:
         Raises:
             ImgtransError: the folder cannot be made.
         """
-        number = 1
-        while True:
-            path = RUNS / (name if number == 1 else f"{name}-{number}")
-            try:
-                path.parent.mkdir(exist_ok=True)
-                path.mkdir()
-            except FileExistsError:
-                number += 1  # taken, perhaps a moment ago by another process
-            except OSError as error:
-                message = f"the run folder {path.absolute()} cannot be made: {error.strerror}"
-                raise ImgtransError(message) from None
-            else:
-                return cls(path)
+        path = RUNS
+        try:
+            RUNS.mkdir(exist_ok=True)
+            for number in itertools.count(1):
+                path = RUNS / (name if number == 1 else f"{name}-{number}")
+                try:
+                    path.mkdir()
+                except FileExistsError:
+                    continue  # taken, perhaps a moment ago by another process
+                break
+        except OSError as error:
+            message = f"the run folder {path.absolute()} cannot be made: {error.strerror}"
+            raise ImgtransError(message) from None
+        return cls(path)
 
     def __enter__(self) -> Self:
         """Lock the folder and make what is missing in it.
@@ -66,17 +68,18 @@ class RunFolder:
         """
         try:
             self._lock.acquire()
+            self.checkpoints.mkdir(exist_ok=True)
+            self.samples.mkdir(exist_ok=True)
+            now = _now()
+            self._status = {"started": now, **self.read("status.json")}
+            # At once, so that whoever is refused can be told who holds the folder.
+            self.status(pid=os.getpid(), host=socket.gethostname(), since=now)
         except Timeout:
             raise RunInUseError(self._holder()) from None
         except OSError as error:
+            self._lock.release()
             message = f"{self.path} cannot be written: {error.strerror}"
             raise ImgtransError(message) from None
-        self.checkpoints.mkdir(exist_ok=True)
-        self.samples.mkdir(exist_ok=True)
-        self._status = self.read("status.json")
-        now = _now()
-        self._status.setdefault("started", now)
-        self._status |= {"pid": os.getpid(), "host": socket.gethostname(), "since": now}
         return self
 
     def __exit__(
@@ -86,9 +89,14 @@ class RunFolder:
         trace: TracebackType | None,
     ) -> None:
         """Close the metrics and free the lock."""
-        if self._metrics is not None:
-            self._metrics.close()
-        self._lock.release()
+        try:
+            if self._metrics is not None:
+                self._metrics.close()
+        except OSError:
+            if error is None:  # else the full disk is being told of already
+                raise
+        finally:
+            self._lock.release()
 
     def _holder(self) -> str:
         status = self.read("status.json")
@@ -140,7 +148,7 @@ class RunFolder:
         with path.open(encoding="utf-8") as old, beside.open("w", encoding="utf-8") as new:
             for line in old:
                 if not line.endswith("\n") or json.loads(line)["step"] > step:
-                    break
+                    break  # a last line may be half, where the process was killed as it wrote
                 new.write(line)
             new.flush()
             os.fsync(new.fileno())

@@ -81,7 +81,8 @@ def _content(folder: Path) -> dict[str, Any]:
         "domains": domains,
         "generated": environment.get("generated") is True,
         "standing": standing(status),
-        "resume": f"imgtrans run --resume {shlex.quote(str(folder))}",
+        "resume": short(environment.get("resume"))
+        or f"imgtrans run --resume {shlex.quote(str(folder))}",
         "samples": samples,
         "figures": figures_table(read_json(folder / "figures.json")),
         "losses": losses,

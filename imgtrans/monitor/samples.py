@@ -10,6 +10,7 @@ from PIL import Image
 from torchvision.utils import make_grid
 
 from imgtrans.checkpoint import write_bytes
+from imgtrans.data import held_out, open_store
 from imgtrans.training import evaluating
 
 if TYPE_CHECKING:
@@ -17,7 +18,26 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from imgtrans.components import Images
+    from imgtrans.data import HeldOut
+    from imgtrans.recipe import Recipe
     from imgtrans.training import Trainer
+
+
+SAMPLES = 8
+"""Rows of a grid."""
+
+
+def sample_images(recipe: Recipe, test: Images) -> HeldOut:
+    """The images of the grids: the same for the whole run.
+
+    Raises:
+        ImgtransError: an image is broken, and the recipe does not leave such images out.
+    """
+    stores = (open_store(test.x, recipe.dataset), open_store(test.y, recipe.dataset))
+    images = held_out(stores, SAMPLES, recipe.dataset.image_size, paired=False)
+    assert images is not None  # noqa: S101 - unpaired images are never left out as pairs
+    return images
 
 
 def write_samples(folder: Path, trainer: Trainer, x: Tensor, y: Tensor) -> None:

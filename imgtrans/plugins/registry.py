@@ -28,6 +28,8 @@ class Registry:
     def __init__(self, entry_points: Iterable[metadata.EntryPoint]) -> None:
         """Record the plugins' names; nothing is imported yet."""
         self.plugins: dict[str, Plugin] = {}
+        self.files: list[Path] = []
+        """Local Python files that were offered as plugins."""
         self._loaders: dict[str, Callable[[], Any]] = {}
         self._names: dict[type[Component], str] = {}
         self._manager = pluggy.PluginManager("imgtrans")
@@ -57,12 +59,14 @@ class Registry:
             self._loaders[plugin.name] = entry_point.load
 
     def add_file(self, path: Path) -> None:
-        """Offer a local Python file as a plugin named after its stem.
+        """Offer a local Python file as a plugin named after its stem; once more changes nothing.
 
         Raises:
             RecipeError: there is no such file, its name is taken, or it cannot be loaded.
         """
         name = path.stem
+        if path in self.files:
+            return
         if not path.is_file() or path.suffix != ".py":
             message = f"--plugin {path}: there is no such Python file"
             raise RecipeError(message)
@@ -76,6 +80,7 @@ class Registry:
         if plugin.why:
             message = f"--plugin {path}: {plugin.why}"
             raise RecipeError(message) from plugin.error
+        self.files.append(path)
 
     def load(self, name: str) -> Plugin:
         """Import one plugin and collect what it offers; whatever it raises becomes its record."""

@@ -169,13 +169,22 @@ def _choose(
     """Another component takes over a table: the old one's keys would not fit it."""
     old = table.get("use")
     others = [key for key in table if key != "use"]
-    if old is not None and old != use and others:
+    if old is not None and others and not _may_be_same(old, use):
         say(
             f"[{'.'.join(path)}] use is now {as_toml(use)} instead of {as_toml(old)}; "
             f"discarded the keys of the old one: {', '.join(others)}"
         )
         table.clear()
     table["use"] = use
+
+
+def _may_be_same(old: object, use: object) -> bool:
+    """Whether two names may mean one component: the short form of a full name does.
+
+    Where the short form means another plugin's too, it is refused as ambiguous later.
+    """
+    one, other = str(old).rpartition("/"), str(use).rpartition("/")
+    return one[2] == other[2] and (one[0] == other[0] or not one[0] or not other[0])
 
 
 def _override(tables: dict[str, Any], override: str, say: Callable[[str], None]) -> None:

@@ -229,8 +229,10 @@ class FileList:
         return decode(self.paths[index], self.channels)
 
     def name(self, index: int, /) -> str:
-        """The path below the root, with forward slashes on every system."""
-        return self.paths[index].relative_to(self.root).as_posix()
+        """The path below the root, or whole outside it, with forward slashes on every system."""
+        path = self.paths[index]
+        below = path.is_relative_to(self.root)
+        return (path.relative_to(self.root) if below else path).as_posix()
 
 
 def _listed(folder: Path, root: Path, channels: int) -> FileList:

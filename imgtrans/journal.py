@@ -1,0 +1,113 @@
+"""What a run writes of itself as it goes: every step, how it stands, samples, the report.
+
+Something to look at must not end a training that could go on: what cannot be written is a warning
+here, and only the log of steps, which resuming needs, is not forgiven.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from imgtrans.describing import epochs
+from imgtrans.monitor.clock import memory_mib
+from imgtrans.monitor.display import losses_line
+from imgtrans.monitor.report import write_report
+from imgtrans.monitor.samples import write_samples
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from imgtrans.data import HeldOut
+    from imgtrans.monitor.clock import Clock
+    from imgtrans.monitor.display import Display
+    from imgtrans.monitor.folder import RunFolder
+    from imgtrans.opening import Data
+    from imgtrans.training import Trainer
+
+REPORT_SECONDS: Final = 30.0
+
+
+class Journal:
+    """Keeps one run's folder and display up to date."""
+
+    def __init__(
+        self, folder: RunFolder, data: Data, trainer: Trainer, clock: Clock, display: Display
+    ) -> None:
+        """Nothing is written yet."""
+        self._folder, self._data, self._trainer = folder, data, trainer
+        self._clock, self._display = clock, display
+        self._left_out: dict[str, None] = {}
+        self._reported = 0.0
+
+    def step(self, losses: dict[str, float], rates: dict[str, float], waited: float) -> None:
+        """One line of ``metrics.jsonl``, and the display.
+
+        Args:
+            losses: by name.
+            rates: the learning rates of the step, by phase.
+            waited: seconds that the step's images took to come.
+
+        Raises:
+            OSError: the line could not be written.
+        """
+        step, pace = self._trainer.step, self._clock.pace or 1e-9
+        memory = memory_mib(self._trainer.device)
+        speed = 2 * self._data.recipe.train.batch_size / pace
+        self._folder.log(
+            {
+                "step": step,
+                "epoch": epochs(self._data, step),
+                "losses": losses,
+                "learning_rate": rates,
+                "images_per_second": round(speed, 3),
+                "data_wait": round(waited, 6),
+                "memory_mib": round(memory, 1),
+                "seconds": round(self._clock.seconds, 3),
+            }
+        )
+        wait = f"data wait {100 * waited / pace:.0f} %"
+        facts = f"{speed:.1f} images/s  {wait}  {memory:,.0f} MiB"
+        self._display.update(step, lambda: (losses_line(losses), facts))
+
+    def leave_out(self, reasons: Iterable[str]) -> None:
+        """Images that could not be read: warned of once each, and kept for the report."""
+        for reason in reasons:
+            self._left_out[reason] = None
+            self._display.warn(f'left out, as [dataset] broken_images = "skip" allows: {reason}')
+
+    def sample(self, images: HeldOut) -> None:
+        """The sample grids of this step."""
+        self._attempt(
+            "the sample grids",
+            lambda: write_samples(self._folder.samples, self._trainer, images.x, images.y),
+        )
+
+    def report(self, *, now: bool) -> None:
+        """Rewrite status and report; unless ``now``, only where they are half a minute old."""
+        if now or time.monotonic() - self._reported > REPORT_SECONDS:
+            self.stands("running")
+            self._reported = time.monotonic()
+
+    def stands(self, state: str, message: str = "") -> None:
+        """Write how the run stands, and the report with it."""
+        self._attempt("status.json", lambda: self._status(state, message))
+        self._attempt("the report", lambda: write_report(self._folder.path))
+
+    def _status(self, state: str, message: str) -> None:
+        step = self._trainer.step
+        self._folder.status(
+            state=state,
+            step=step,
+            steps=self._data.recipe.train.steps,
+            epochs=epochs(self._data, step),
+            seconds=self._clock.seconds,
+            message=message,
+            left_out=list(self._left_out),
+        )
+
+    def _attempt(self, what: str, action: Callable[[], Any]) -> None:
+        try:
+            action()
+        except OSError as error:
+            self._display.warn(f"{what} could not be written: {error}")
