@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change the recipe.")
 def main(recipe: str, rounds: int, overrides: tuple[str, ...]) -> None:
     """Measure the training step of RECIPE, which must have two directions."""
-    chosen = read_recipe(recipe, overrides)
+    # In one precision: the textbook knows no autocast, and the comparison is of the steps.
+    chosen = read_recipe(recipe, ["train.precision=float32", *overrides])
     device = best_device()
     trainer = build_trainer(chosen, device, make_plan(chosen).images)
     textbook = SeedTraining(_networks(trainer))

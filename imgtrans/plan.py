@@ -16,8 +16,6 @@ from imgtrans.problems import ImgtransError
 from imgtrans.translation import Translation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from torch import nn
 
     from imgtrans.recipe import Recipe
@@ -58,39 +56,93 @@ def make_plan(recipe: Recipe) -> Plan:
     """Run every term once and record what it asks for.
 
     Raises:
-        ImgtransError: a component cannot be built, or a loss fails; the text says which.
+        ImgtransError: a component cannot be built, or a network or loss fails; the text says which.
     """
     try:
         return _run(recipe, torch.device("meta"), recipe.train.batch_size)
     except ImgtransError:
         raise
     except Exception:  # noqa: BLE001 - a component that meta cannot run may raise anything
-        # Masks and data-dependent shapes need real numbers: run once at batch 1, which tells
+        # Masks and data-dependent shapes need real numbers: run a small batch, which tells
         # everything but the batch in the shapes. What fails there is a real fault.
-        return _run(recipe, torch.device("cpu"), 1)
+        return _really(recipe)
 
 
-def _run(recipe: Recipe, device: torch.device, batch: int) -> Plan:
+def _really(recipe: Recipe) -> Plan:
+    recorder = _Recorder()
+    try:
+        return _run(recipe, torch.device("cpu"), min(2, recipe.train.batch_size), recorder)
+    except ImgtransError:
+        raise
+    except Exception as error:
+        # Of all networks that an image goes through, the innermost that began and did not end.
+        size = recipe.dataset.image_size
+        if recorder.begun:
+            name = recorder.begun[-1]
+            where = f"[{_table(name)}] {name} fails on images of {size}×{size} pixels"
+        else:
+            where = f"[loss.{recorder.loss}] fails"
+        remedy = "choose another dataset.image_size or other settings of this component"
+        message = f"{where}: {type(error).__name__}: {error}\n  {remedy}"
+        raise ImgtransError(message) from error
+
+
+def _table(network: str) -> str:
+    """The recipe's table that a network comes from."""
+    kind, _, name = network.partition(".")
+    return f"loss.{name.partition('.')[0]}" if kind == "losses" else kind.removesuffix("s")
+
+
+class _Recorder:
+    """Which networks ran, on what, and which did not come to an end."""
+
+    def __init__(self) -> None:
+        self.shapes: dict[str, list[tuple[int, ...]]] = {}
+        self.begun: list[str] = []
+        self.loss = ""
+
+    def watch(self, name: str, network: nn.Module) -> None:
+        self.shapes[name] = []
+
+        def begin(network: nn.Module, inputs: Any) -> None:
+            del network, inputs
+            self.begun.append(name)
+
+        def end(network: nn.Module, inputs: Any, output: Any) -> None:
+            del network, inputs
+            self.begun.pop()
+            first = output[0] if isinstance(output, (tuple, list)) else output
+            self.shapes[name].append(tuple(first.shape))
+
+        network.register_forward_pre_hook(begin)
+        network.register_forward_hook(end)
+
+
+def _run(
+    recipe: Recipe, device: torch.device, batch: int, recorder: _Recorder | None = None
+) -> Plan:
+    recorder = recorder or _Recorder()
     trainer = build_trainer(recipe, device, ())
-    recorded: dict[str, list[tuple[int, ...]]] = {name: [] for name in trainer.networks}
     for name, network in trainer.networks.items():
-        network.register_forward_hook(_recorder(recorded[name]))
+        recorder.watch(name, network)
     size, channels = recipe.dataset.image_size, recipe.dataset.channels
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         shape = (batch, channels, size, size)
         x, y = (torch.rand(shape, device=device, dtype=trainer.dtype) * 2 - 1 for _ in range(2))
-        asked = _ask(trainer, x, y)
+        asked = _ask(trainer, x, y, recorder)
     networks = tuple(
-        NetworkPlan(name, _count(network), len(recorded[name]), _first(recorded[name]))
-        for name, network in trainer.networks.items()
+        NetworkPlan(name, _count(network), len(shapes), shapes[0] if shapes else None)
+        for (name, network), shapes in zip(
+            trainer.networks.items(), recorder.shapes.values(), strict=True
+        )
     )
     terms = [term for phase in trainer.phases for term in phase.terms]
     images = tuple(image for image in IMAGES if image in asked)
     return Plan(images, networks, tuple(t.name for t in terms), tuple(t.weight for t in terms))
 
 
-def _ask(trainer: Trainer, x: torch.Tensor, y: torch.Tensor) -> set[str]:
+def _ask(trainer: Trainer, x: torch.Tensor, y: torch.Tensor, recorder: _Recorder) -> set[str]:
     asked: set[str] = set()
     for direction in trainer.directions:
         direction.pool = None
@@ -100,10 +152,11 @@ def _ask(trainer: Trainer, x: torch.Tensor, y: torch.Tensor) -> set[str]:
     ]
     for phase in trainer.phases:
         for term in phase.terms:
+            recorder.loss = term.name.partition("/")[0].partition(".")[0]
             try:
                 value = term.term(translations[term.direction])
             except ImgtransError as error:
-                message = f"[loss.{term.name.partition('/')[0].partition('.')[0]}] {error}"
+                message = f"[loss.{recorder.loss}] {error}"
                 raise type(error)(message) from None
             _check_scalar(term.name, value)
     for translation in translations:
@@ -118,19 +171,6 @@ def _check_scalar(name: str, value: Any) -> None:
         )
         message = f"[loss.{name.partition('/')[0]}] must return a scalar tensor, not {what}"
         raise ImgtransError(message)
-
-
-def _recorder(shapes: list[tuple[int, ...]]) -> Callable[..., None]:
-    def record(network: nn.Module, inputs: Any, output: Any) -> None:
-        del network, inputs
-        first = output[0] if isinstance(output, (tuple, list)) else output
-        shapes.append(tuple(first.shape))
-
-    return record
-
-
-def _first(shapes: list[tuple[int, ...]]) -> tuple[int, ...] | None:
-    return shapes[0] if shapes else None
 
 
 def _count(network: nn.Module) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import types
 import typing
 from typing import TYPE_CHECKING, Any, Final
 
@@ -80,29 +81,61 @@ def describe(error: ValidationError, model: type[BaseModel], raw: Any, where: st
         raw: the tables as written, to show what was given.
         where: the file, or another name for where the tables came from.
     """
-    lines = [_line(details, model, raw) for details in error.errors(include_url=False)]
+    found: dict[tuple[int | str, ...], list[tuple[str, str]]] = {}
+    for details in error.errors(include_url=False):
+        keys, head = _head(details, model, raw)
+        explained = _explain(details, keys[:-1], model, raw)
+        if (head, explained) not in found.setdefault(tuple(keys), []):
+            found[tuple(keys)].append((head, explained))
+    # Of a value that may be of several kinds, what is wrong inside tells more than the whole does.
+    whole = {keys[:n] for keys in found for n in range(1, len(keys))}
+    kept = [problems for keys, problems in found.items() if keys not in whole]
+    lines = [f"  {p[0][0]}\n      {_either([text for _, text in p])}" for p in kept]
     count = "1 problem" if len(lines) == 1 else f"{len(lines)} problems"
     return RecipeError(f"{where} has {count}\n\n" + "\n".join(lines))
 
 
-def _line(details: ErrorDetails, model: type[BaseModel], raw: Any) -> str:
-    location = [part for part in details["loc"] if part != "[key]"]
-    keys, index = _split_index(location)
+def _either(texts: Sequence[str]) -> str:
+    """What a value that may be of several kinds must be: any of them."""
+    first, *others = texts
+    return " or ".join([first, *(text.removeprefix("must be ") for text in others)])
+
+
+def _head(details: ErrorDetails, model: type[BaseModel], raw: Any) -> tuple[list[int | str], str]:
+    """The keys that a problem is at, and its first line; an array is shown as a whole."""
+    keys = _without_kinds([part for part in details["loc"] if part != "[key]"], model, raw)
+    position = next((n for n, part in enumerate(keys) if isinstance(part, int)), len(keys))
+    keys = keys[:position]
     tables, key = keys[:-1], keys[-1] if keys else ""
     head = f"[{'.'.join(map(str, tables))}] {key}" if tables else str(key)
-    given = _given(raw, location)
-    if details["type"] == "missing" or given is _ABSENT:
-        return f"  {head}\n      {_explain(details, tables, model, raw)}"
-    shown = as_toml(given) if index is None else as_toml(_given(raw, keys))
-    return f"  {head} = {shown}\n      {_explain(details, tables, model, raw)}"
+    given = _given(raw, keys)
+    return keys, head if given is _ABSENT else f"{head} = {as_toml(given)}"
 
 
-def _split_index(location: Sequence[int | str]) -> tuple[list[int | str], int | None]:
-    """A position inside an array is shown as the whole array."""
+def _without_kinds(
+    location: Sequence[int | str], model: type[BaseModel], raw: Any
+) -> list[int | str]:
+    """A location without pydantic's names of the kinds that a value may be of, as in ``int``."""
+    keys: list[int | str] = []
     for position, part in enumerate(location):
-        if isinstance(part, int):
-            return list(location[:position]), part
-    return list(location), None
+        if keys and isinstance(part, str) and _names_a_kind(part, keys, model, raw):
+            return [*keys, *location[position + 1 :]]
+        keys.append(part)
+    return keys
+
+
+def _names_a_kind(part: str, keys: Sequence[int | str], model: type[BaseModel], raw: Any) -> bool:
+    owner = _owner(model, keys[:-1], raw)
+    field = owner.model_fields.get(str(keys[-1])) if owner else None
+    if field is None:
+        return False
+    members = [part for part in typing.get_args(field.annotation) if part is not type(None)]
+    union = typing.get_origin(field.annotation) in (typing.Union, types.UnionType)
+    given = _given(raw, keys)
+    inside = {*(given if isinstance(given, dict) else ())}
+    for member in members:
+        inside |= {*getattr(member, "model_fields", ())}
+    return union and len(members) > 1 and part not in inside
 
 
 _ABSENT = object()
@@ -135,11 +168,19 @@ _PLAIN: Final = {
 """What TOML has in place of Python's types, by pydantic's names of errors."""
 
 
-def _explain(details: ErrorDetails, tables: Sequence[Any], model: type[BaseModel], raw: Any) -> str:
+def _explain(  # noqa: PLR0911 - one for each kind of problem
+    details: ErrorDetails, tables: Sequence[Any], model: type[BaseModel], raw: Any
+) -> str:
     kind, context = details["type"], details.get("ctx", {})
     match kind:
+        case "missing" if isinstance(details["loc"][-1], int):
+            return "has too few values"
         case "missing":
             return "is missing; it has no default, so the recipe must give it"
+        case "too_long" | "too_short":
+            few_or_many = "many" if kind == "too_long" else "few"
+            most = context["max_length" if kind == "too_long" else "min_length"]
+            return f"has too {few_or_many} values, {context['actual_length']} instead of {most}"
         case "extra_forbidden":
             name, owner = str(details["loc"][-1]), _owner(model, tables, raw)
             known = sorted(owner.model_fields) if owner else []

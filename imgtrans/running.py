@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -173,8 +174,12 @@ class _Run:
         return self._finish()
 
     def _loop(self) -> None:
+        step, device = self.trainer.step, self.trainer.device
+        with closing(self.training.batches(step, self.steps, device)) as batches:
+            self._steps(Waiting(batches))
+
+    def _steps(self, waiting: Waiting) -> None:
         settings, trainer = self.recipe.train, self.trainer
-        waiting = Waiting(self.training.batches(trainer.step, self.steps, trainer.device))
         for batch in waiting:
             self.journal.leave_out(batch.broken)
             x, y = batch.to(trainer.device, trainer.dtype)

@@ -109,8 +109,9 @@ def home(tmp_path: Path) -> Path:
 
 
 def files(folder: Path) -> set[str]:
-    """Every file below a folder."""
-    return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir()}
+    """Every file below a folder, but locks, which are empty and outlive a failed download."""
+    found = (p for p in folder.rglob("*") if not p.is_dir() and p.suffix != ".lock")
+    return {p.relative_to(folder).as_posix() for p in found}
 
 
 def interrupted(site: Site, home: Path, at: int) -> bytes:
@@ -445,3 +446,18 @@ def test_downloads_count_the_files_that_decoding_reads() -> None:
 def test_downloading_imports_no_torch() -> None:
     code = "import sys, imgtrans_cyclegan.download; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_of_two_processes_one_downloads_and_the_other_waits_and_finds_it(site, home):
+    site.pause = 0.0001
+    found: list[Path] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(fetch([site.url], home))) for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert found == [home, home]
+    assert files(home) == set(MEMBERS)
+    assert len(site.asked) == 1

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from imgtrans_cyclegan import UnpairedFolders
+from imgtrans_cyclegan.folders import Download
 from PIL import Image
 from toys import CPU, tiny_recipe
 
@@ -210,7 +211,7 @@ def test_missing_images_are_downloaded_to_where_they_are_looked_for(published):
 
 def test_a_download_with_other_counts_is_refused(published):
     download = {"addresses": [published], "counts": {"trainA": 1231}}
-    with pytest.raises(DataNotFoundError, match=r"1,?231"):
+    with pytest.raises(ImgtransError, match=r"1,?231"):
         folders(download=download).prepare(DOMAINS, print)
 
 
@@ -226,3 +227,19 @@ def test_a_dry_run_says_what_it_finds_and_downloads_nothing():
     photographs("photos/trainA", "photos/trainB")
     photographs("photos/testA", "photos/testB")
     assert dry_run_data(recipe) == "summer 2 · winter 3 to train on; 2 · 3 held out"
+
+
+def test_a_download_of_the_wrong_photographs_is_an_error_and_no_fallback_stands_in(published):
+    download = Download(addresses=(published,), counts={"trainA": 1231})
+    recipe = tiny_recipe(dataset=folders(download=download), fallback=tiny_recipe().dataset)
+    with pytest.raises(ImgtransError, match="but 1231 are expected") as caught:
+        run(recipe, Display(quiet=True))
+    assert not isinstance(caught.value, DataNotFoundError)
+    assert not Path("runs").exists()
+
+
+def test_folders_outside_of_the_root_are_called_by_their_whole_paths(tmp_path):
+    photographs("elsewhere/a", "elsewhere/b", "photos/c")
+    keys = {"train_x": str(tmp_path / "elsewhere/a"), "train_y": str(tmp_path / "elsewhere/b")}
+    images = folders(**keys).build("train", DOMAINS)
+    assert images.x.name(0) == f"{tmp_path.as_posix()}/elsewhere/a/0.jpg"

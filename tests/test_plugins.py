@@ -160,9 +160,12 @@ def test_a_local_file_is_a_plugin_named_after_its_stem(tmp_path):
     file.write_text(GOOD)
     registry = found(tmp_path)
     registry.add_file(file)
+    registry.add_file(file)  # once more changes nothing
     assert registry.names(ResidualBlock) == ["mine/same"]
+    (tmp_path / "other").mkdir()
+    twin = file.rename(tmp_path / "other/mine.py")
     with pytest.raises(RecipeError, match='a plugin called "mine" exists'):
-        registry.add_file(file)
+        registry.add_file(twin)
 
 
 @pytest.mark.parametrize(("content", "why"), [(None, "no such Python file"), ("1/0", "ZeroDiv")])

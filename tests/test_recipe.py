@@ -138,3 +138,12 @@ def test_a_component_of_a_notebook_is_saved_by_its_module_and_class():
 def test_a_component_cannot_have_a_field_called_use():
     with pytest.raises(TypeError, match="rename the field"):
         type("Bad", (Component,), {"__annotations__": {"use": int}, "use": 1})
+
+
+@pytest.mark.parametrize("use", ["encoder-decoder", "cyclegan/encoder-decoder"])
+def test_another_name_of_the_same_component_keeps_its_keys(tmp_path, use):
+    said = []
+    written(tmp_path, f'extends = "quickstart"\n[generator]\nuse = "{use}"\nblocks = 2\n')
+    recipe = read_recipe("mine.toml", say=said.append)
+    assert (recipe.generator.width, recipe.generator.blocks) == (24, 2)
+    assert said == []

@@ -100,7 +100,7 @@ def test_the_order_of_losses_changes_nothing():
         add_dropout(trainer)
         results.append(train_step(trainer, *batch_of(trainer)))
     assert set(results[0]) == set(results[1])
-    assert all(torch.allclose(results[0][n], results[1][n], atol=1e-12) for n in results[0])
+    assert results[0] == pytest.approx(results[1], abs=1e-12)
 
 
 def add_dropout(trainer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from collections.abc import Mapping
 from typing import Any, Final
@@ -74,11 +75,15 @@ def _select(kind: type[Component], value: Any, info: ValidationInfo) -> Componen
     if not isinstance(use, str):
         offered = ", ".join(registry().names(kind)) or "none"
         text = f"is missing: which {noun}? installed: {offered}"
+        if use is not None:
+            text = f"must be the name of a {noun}, in quotes; installed: {offered}"
         raise _at_use(text, noun, use)
     try:
         chosen = registry().find(kind, use)
     except LookupError as error:
         raise _at_use(str(error), noun, use) from None
+    if info.mode == "json":  # a recipe: as strict as the rest of it
+        return chosen.model_validate_json(json.dumps(fields), strict=True, context=info.context)
     return chosen.model_validate(fields, context=info.context)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from pydantic import Field, PositiveInt, ValidationInfo, field_validator
 
@@ -50,9 +50,6 @@ class Images:
 
 class Dataset(Component):
     """Says *what images there are*; which one is seen when is the core's business."""
-
-    generated: ClassVar[bool] = False
-    """Whether the images are made by a program: results that used them as a fallback say so."""
 
     image_size: PositiveInt = Field(
         128,

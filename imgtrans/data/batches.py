@@ -9,7 +9,7 @@ import signal
 import time
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import torch
@@ -22,7 +22,7 @@ from imgtrans.problems import ImgtransError
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     from imgtrans.components import Images
     from imgtrans.recipe import Recipe
@@ -82,8 +82,11 @@ class TrainingData:
         """Why images were left out, as far as known before training."""
         return [*self.samples.x.broken.values(), *self.samples.y.broken.values()]
 
-    def batches(self, start: int, stop: int, device: torch.device) -> Iterator[Batch]:
-        """The batches of steps ``start`` to ``stop - 1``, the same for any number of workers."""
+    def batches(self, start: int, stop: int, device: torch.device) -> Generator[Batch, None, None]:
+        """The batches of steps ``start`` to ``stop - 1``, the same for any number of workers.
+
+        Close it when it is not read to its end: that ends the workers.
+        """
         with warnings.catch_warnings():
             # More workers than processors is what the recipe asks for, and right for slow disks.
             warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
@@ -100,8 +103,18 @@ class TrainingData:
             return _whole(iter(loader))
 
 
-def _whole(loaded: Iterator[Batch | ImgtransError]) -> Iterator[Batch]:
-    """Batches, or the error of the process that could not make one."""
+def _whole(loaded: Any) -> Generator[Batch, None, None]:
+    """Batches, or the error of the process that could not make one; ends the workers with it."""
+    try:
+        yield from _each(loaded)
+    finally:
+        # Not left to the garbage collector: a traceback may keep the loader until Python exits,
+        # which would then wait forever for workers that ignore its SIGTERM.
+        if hasattr(loaded, "_shutdown_workers"):
+            loaded._shutdown_workers()  # noqa: SLF001 - torch has no public name for it
+
+
+def _each(loaded: Iterator[Batch | ImgtransError]) -> Iterator[Batch]:
     while True:
         try:
             batch = next(loaded, None)

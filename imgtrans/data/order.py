@@ -40,10 +40,6 @@ class Order:
         x, y = (random.Random(f"{self.seed}/crop/{name}/{position}") for name in domains)  # noqa: S311
         return x, y
 
-    def epochs(self, steps: int) -> float:
-        """Passes through the larger domain that these steps make."""
-        return steps * self.batch_size / max(self.lengths)
-
 
 @lru_cache(maxsize=8)
 def _permutation(seed: str, length: int) -> list[int]:

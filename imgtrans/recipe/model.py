@@ -29,8 +29,8 @@ from imgtrans.components import (
     dump,
 )
 
-NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-KEY = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+KEY = r"[A-Za-z0-9][A-Za-z0-9_-]*"
 
 
 class Table(BaseModel):
@@ -141,9 +141,7 @@ class Recipe(Table):
     """One training, whole: data, networks, losses and schedule."""
 
     format: Literal[1] = Field(1, description="of recipes; 1 today", json_schema_extra=FIXED)
-    name: str = Field(
-        pattern=NAME, description="of the run folder under runs/", json_schema_extra=FREE
-    )
+    name: str = Field(description="of the run folder under runs/", json_schema_extra=FREE)
     domains: tuple[str, str] = Field(
         ("x", "y"), description="what x and y show", json_schema_extra=FIXED
     )
@@ -165,12 +163,22 @@ class Recipe(Table):
     )
     train: Train = Field(description="schedule", json_schema_extra=FREE)
 
+    @field_validator("name")
+    @classmethod
+    def _folder_name(cls, name: str) -> str:
+        import re
+
+        if not re.fullmatch(NAME, name):
+            message = "must begin with a letter or digit and hold letters, digits, . _ and - only"
+            raise ValueError(message)
+        return name
+
     @field_validator("domains")
     @classmethod
     def _two_names(cls, domains: tuple[str, str]) -> tuple[str, str]:
         import re
 
-        if len(set(domains)) < 2 or not all(re.match(KEY, name) for name in domains):
+        if len(set(domains)) < 2 or not all(re.fullmatch(KEY, name) for name in domains):
             message = "must be two different names of letters, digits, _ and -"
             raise ValueError(message)
         return domains
@@ -180,7 +188,7 @@ class Recipe(Table):
     def _named_losses(cls, loss: dict[str, Loss]) -> dict[str, Loss]:
         import re
 
-        bad = [name for name in loss if not re.match(KEY, name)]
+        bad = [name for name in loss if not re.fullmatch(KEY, name)]
         if bad:
             message = f"{bad[0]!r} is no name for a loss: use letters, digits, _ and -"
             raise ValueError(message)

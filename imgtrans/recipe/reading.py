@@ -6,6 +6,7 @@ Merging happens on plain tables before anything is checked, so the whole result 
 from __future__ import annotations
 
 import importlib.resources
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -108,8 +109,11 @@ def check(tables: dict[str, Any], where: str) -> Recipe:
     Raises:
         RecipeError: with every problem, in the notation of the file.
     """
+    # TOML has JSON's types, so as JSON every value must be of its field's type, and nothing is
+    # made to fit: neither "yes" into true nor true into 1. An array still becomes a tuple.
+    text = json.dumps(tables, default=str)
     try:
-        return Recipe.model_validate(tables)
+        return Recipe.model_validate_json(text, strict=True)
     except ValidationError as error:
         raise describe(error, Recipe, tables, where) from None
 

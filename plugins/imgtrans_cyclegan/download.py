@@ -12,8 +12,11 @@ import hashlib
 import os
 import shutil
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from filelock import FileLock
 
 from imgtrans.problems import ImgtransError
 from imgtrans_cyclegan.transfer import TransferError, forget, transfer
@@ -28,6 +31,10 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".
 
 class DownloadError(ImgtransError):
     """A data set that could not be downloaded, or whose archive is not to be trusted."""
+
+
+class NotDeliveredError(DownloadError):
+    """No address delivers the archive; nothing is wrong on this machine."""
 
 
 def fetch(
@@ -55,8 +62,9 @@ def fetch(
         `destination`.
 
     Raises:
-        DownloadError: it exists, no address delivers, the archive is damaged, unsafe or not the
-            expected one, or the disk is full or not writable.
+        NotDeliveredError: no address delivers.
+        DownloadError: it exists, the archive is damaged, unsafe or not the expected one, or the
+            disk is full or not writable.
     """
     part = destination.with_name(destination.name + ".zip.part")
     counts = folder_counts or {}
@@ -65,16 +73,13 @@ def fetch(
         raise DownloadError(message)
     try:
         part.parent.mkdir(parents=True, exist_ok=True)
-        reasons = _download_from_any(urls, part, sha256, progress or _silent, limit_bytes)
-        if reasons:
-            message = (
-                f"{destination.name} could not be downloaded\n" + "\n".join(reasons) + "\n"
-                "  try again, which goes on where it stopped; or get the archive from one of\n"
-                f"  these addresses some other way, and unpack it as {destination.absolute()}"
-                + "".join(f"\n    {name}/ with {n} images" for name, n in counts.items())
-            )
-            raise DownloadError(message)
-        _unpack_as(destination, part, counts, limit_bytes)
+        # Two processes would write one part; the second waits, and finds what the first has made.
+        lock = destination.with_name(f".{destination.name}.lock")
+        with FileLock(lock):
+            if not destination.is_dir():
+                _fetch(urls, destination, part, counts, sha256, progress or _silent, limit_bytes)
+            with suppress(PermissionError):  # Windows keeps what is open
+                lock.unlink()  # whoever waits for it finds the folder and writes nothing
     except OSError as error:  # the network's have become reasons
         message = (
             f"{destination} could not be written: {error.strerror or error} "
@@ -82,8 +87,29 @@ def fetch(
             "then try again: what has been downloaded is kept"
         )
         raise DownloadError(message) from error
-    forget(part)
     return destination
+
+
+def _fetch(
+    urls: Sequence[str],
+    destination: Path,
+    part: Path,
+    counts: Mapping[str, int],
+    sha256: str | None,
+    progress: Callable[[int, int | None], None],
+    limit_bytes: int,
+) -> None:
+    reasons = _download_from_any(urls, part, sha256, progress, limit_bytes)
+    if reasons:
+        message = (
+            f"{destination.name} could not be downloaded\n" + "\n".join(reasons) + "\n"
+            "  try again, which goes on where it stopped; or get the archive from one of\n"
+            f"  these addresses some other way, and unpack it as {destination.absolute()}"
+            + "".join(f"\n    {name}/ with {n} images" for name, n in counts.items())
+        )
+        raise NotDeliveredError(message)
+    _unpack_as(destination, part, counts, limit_bytes)
+    forget(part)
 
 
 def _unpack_as(destination: Path, part: Path, counts: Mapping[str, int], limit_bytes: int) -> None:

@@ -108,7 +108,7 @@ class UnpairedFolders(Dataset):
         )
 
     def _fetch(self, download: Download, say: Callable[[str], None]) -> Path:
-        from imgtrans_cyclegan.download import DownloadError, fetch
+        from imgtrans_cyclegan.download import NotDeliveredError, fetch
 
         # The first place is where a person would look for it: $IMGTRANS_DATA, else ./data.
         destination = self._places()[0]
@@ -120,7 +120,7 @@ class UnpairedFolders(Dataset):
                 folder_counts=download.counts or None,
                 progress=_every_tenth(say),
             )
-        except DownloadError as error:
+        except NotDeliveredError as error:  # only then may a fallback stand in
             raise DataNotFoundError(str(error)) from error
 
     def build(self, split: Split, domains: tuple[str, str]) -> Images:

@@ -6,7 +6,7 @@ The pictures are drawn by ``scenes``; here is only what a recipe may set.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, Final
 
 from pydantic import NonNegativeInt, PositiveInt
 
@@ -29,8 +29,6 @@ class Landscapes(Dataset):
     Training is unpaired: no scene is shown in both seasons. In the test split ``x[i]`` and ``y[i]``
     are one scene.
     """
-
-    generated: ClassVar[bool] = True
 
     scenes: PositiveInt = Field(
         1000, description="training scenes of each season", json_schema_extra=FIXED
