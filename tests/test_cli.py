@@ -162,3 +162,11 @@ def test_a_local_plugin_file_serves_a_recipe(tmp_path):
     command = [sys.executable, "-c", code, "validate", "quickstart", *options]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout.endswith("quickstart is valid\n"), done.stderr
+
+
+def test_plugins_are_listed_with_package_and_state():
+    lines = call("list-components", "--plugins").output.splitlines()
+    assert [line.split() for line in lines] == [
+        ["cyclegan", "imgtrans", "0.1.0", "loaded"],
+        ["seasons", "imgtrans", "0.1.0", "loaded"],
+    ]

@@ -263,3 +263,13 @@ def test_without_a_load_size_resizing_is_the_seeds_and_with_one_the_papers():
 def test_few_indices_are_spread_over_many():
     assert spread(10, 4) == [0, 2, 5, 7]
     assert spread(3, 8) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("free", "cached"), [(1 << 40, True), (1 << 10, False)])
+def test_images_are_cached_where_they_fit_into_half_of_the_free_memory(monkeypatch, free, cached):
+    class Memory:
+        available = free
+
+    monkeypatch.setattr("imgtrans.data.batches.psutil.virtual_memory", Memory)
+    data = training()
+    assert (data.cached, data.workers == 0) == (cached, cached)

@@ -2,6 +2,7 @@
 
 import pytest
 from imgtrans_cyclegan import Convolutional, EncoderDecoder, Residual
+from imgtrans_cyclegan.folders import Download
 from pydantic import BaseModel
 from toys import tiny_paper_recipe, tiny_recipe
 
@@ -91,7 +92,7 @@ def test_an_unknown_recipe_names_the_nearest_and_those_there_are():
 
 
 def models():
-    yield from (Recipe, Train, Adam)
+    yield from (Recipe, Train, Adam, Download)
     for kind in KINDS.values():
         yield from registry().components(kind).values()
 

@@ -15,6 +15,7 @@ from imgtrans import ImgtransError, RecipeError, checkpoint, load_model
 from imgtrans.monitor.display import Display
 from imgtrans.monitor.folder import RunFolder
 from imgtrans.running import run
+from imgtrans.training import train_step
 
 TIMED = ("seconds", "images_per_second", "data_wait", "memory_mib")
 
@@ -298,3 +299,17 @@ def test_held_out_images_that_are_broken_are_warned_of_and_kept_for_the_report(m
 def test_a_device_that_is_not_there_is_an_error_that_lists_those_that_are():
     with pytest.raises(RecipeError, match=r"--device cuda:7: .*here: cpu"):
         quiet_run(short(), device="cuda:7")
+
+
+def test_weights_that_are_not_finite_are_never_saved(monkeypatch):
+    def poisoned(trainer, x, y):
+        losses = train_step(trainer, x, y)
+        if trainer.step == 4:
+            network = trainer.networks["generators.summer_to_winter"]
+            next(network.parameters()).data.fill_(float("nan"))
+        return losses
+
+    monkeypatch.setattr("imgtrans.running.train_step", poisoned)
+    with pytest.raises(ImgtransError, match=r"step 4: .* holds values that are not finite"):
+        quiet_run(short())
+    assert final("runs/tiny").about["step"] == 2

@@ -157,3 +157,14 @@ def test_once_makes_a_value_once():
 
     counted = Counted()
     assert (counted.value, counted.value, Counted.made) == (1, 1, 1)
+
+
+def test_a_pool_of_fifty_shows_new_fakes_until_it_is_full_and_then_half_old_ones():
+    shown = []
+    pool = Pool(50, "seed")
+    for step in range(1050):
+        fake = torch.full((1, 1, 1, 1), float(step))
+        shown.append(pool.exchange(fake, step).item() == step)
+    assert all(shown[:50])
+    assert 0.45 < sum(shown[50:]) / 1000 < 0.55
+    assert len(pool.images) == 50
