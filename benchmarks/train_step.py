@@ -1,8 +1,9 @@
 """Pairs per second of our training step against the seed's textbook step, measured in one process.
 
 Both start from the same weights and see the same batch, in alternating rounds. The textbook step
-makes the fakes again in each discriminator step and detaches nothing, as the seed does. Compare
-only the ratio: the rates depend on the machine and on what else it does.
+makes the fakes again in each discriminator step, detaches nothing and has torch's default Adam, as
+the seed does; ours has the fused one. Compare only the ratio: the rates depend on the machine and on
+what else it does.
 
 Usage: python benchmarks/train_step.py [RECIPE] [--rounds N] [--set KEY=VALUE]
 """
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING
 import click
 import torch
 
+from imgtrans import RecipeError
 from imgtrans.building import best_device, build_trainer
 from imgtrans.plan import make_plan
 from imgtrans.recipe import read_recipe
@@ -39,7 +41,13 @@ if TYPE_CHECKING:
 def main(recipe: str, rounds: int, overrides: tuple[str, ...]) -> None:
     """Measure the training step of RECIPE, which must have two directions."""
     # In one precision: the textbook knows no autocast, and the comparison is of the steps.
-    chosen = read_recipe(recipe, ["train.precision=float32", *overrides])
+    try:
+        chosen = read_recipe(recipe, [*overrides, "train.precision=float32"])
+    except RecipeError as error:
+        raise click.ClickException(str(error)) from None
+    if chosen.directions != "both":
+        message = "the textbook step has two directions"
+        raise click.UsageError(message)
     device = best_device()
     trainer = build_trainer(chosen, device, make_plan(chosen).images)
     textbook = SeedTraining(_networks(trainer))

@@ -7,11 +7,13 @@ no other's first weights.
 from __future__ import annotations
 
 import random
+import traceback
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
+from pydantic import BaseModel
 from torch import nn
 
 from imgtrans.components import Loss, PerDirection, Terms
@@ -39,14 +41,13 @@ def find_device(name: str | None) -> torch.device:
     """
     if name is None:
         return best_device()
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        there = ["cpu", *(f"cuda:{n}" for n in range(torch.cuda.device_count()))]
-        message = f"--device {name}: {str(error).partition(chr(10))[0]} (here: {', '.join(there)})"
-        raise RecipeError(message) from None
-    return device
+    there = ["cpu", *(f"cuda:{n}" for n in range(torch.cuda.device_count()))]
+    there += ["mps"] if torch.backends.mps.is_available() else []
+    known = {*there, "cuda"} if "cuda:0" in there else {*there}
+    if name not in known:
+        message = f"--device {name}: there is no such device here (here: {', '.join(there)})"
+        raise RecipeError(message)
+    return torch.device(name)
 
 
 def precision_of(recipe: Recipe, device: torch.device) -> str:
@@ -65,8 +66,8 @@ def build_trainer(recipe: Recipe, device: torch.device, images: tuple[str, ...])
         images: what the plan found the losses to ask for.
 
     Raises:
-        ImgtransError: a component's ``build`` raised; the text holds the recipe's path to it.
-        RecipeError: no loss trains anything, or discriminators have no loss.
+        RecipeError: a component's ``build`` raised, and the text holds the recipe's path to it; no
+            loss trains anything; or discriminators have no loss.
     """
     precision = precision_of(recipe, device)
     dtype = torch.float64 if precision == "float64" else torch.float32
@@ -127,10 +128,26 @@ def _built(path: str, component: Component, *arguments: Any) -> Any:
     except ImgtransError:
         raise
     except Exception as error:
-        message = (
-            f"[{path}] {type(component).__name__} cannot be built: {type(error).__name__}: {error}"
+        part, below = _culprit(component, error)
+        what = f"{type(error).__name__}: {error}"
+        message = f"[{path}{below}] {type(part).__name__} cannot be built: {what}"
+        raise RecipeError(message) from error
+
+
+def _culprit(component: Component, error: Exception) -> tuple[Component, str]:
+    """Of nested components the one whose code raised, and the path to it."""
+    raised = {id(frame.f_locals.get("self")) for frame, _ in traceback.walk_tb(error.__traceback__)}
+    part, path = component, ""
+    while True:
+        inner = (
+            (name, getattr(part, name))
+            for name in type(part).model_fields
+            if id(getattr(part, name)) in raised
         )
-        raise ImgtransError(message) from error
+        name, deeper = next(inner, ("", None))
+        if not isinstance(deeper, BaseModel):
+            return part, path
+        part, path = deeper, f"{path}.{name}"  # type: ignore[assignment]
 
 
 @contextmanager

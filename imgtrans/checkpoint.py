@@ -226,14 +226,24 @@ def found(folder: Path) -> list[Path]:
 
 
 def newest(folder: Path, warn: Callable[[str], None]) -> Content | None:
-    """The newest whole checkpoint; damaged ones are set aside, loudly. None where there is none."""
+    """The newest whole checkpoint; damaged ones are set aside, loudly. None where there was none.
+
+    Raises:
+        CorruptFileError: all are damaged; to begin again would write over the run.
+    """
     for path in found(folder):
         try:
             return read(path)
         except CorruptFileError as error:
             aside = path.with_name(path.name + ".damaged")
             path.replace(aside)
-            warn(f"{error}; set aside as {aside.name}, using the one before")
+            warn(f"{error}; set aside as {aside.name}")
+    if damaged := sorted(path.name for path in folder.glob(f"{PREFIX}*.damaged")):
+        message = (
+            f"every checkpoint in {folder} is damaged ({', '.join(damaged)}), so there is nothing "
+            "to continue from\n  put back a copy of one, or start a new run without --resume"
+        )
+        raise CorruptFileError(message)
     return None
 
 

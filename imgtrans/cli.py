@@ -5,6 +5,7 @@ Nothing here imports torch at module level, so that ``--help`` and ``list-compon
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from pathlib import Path
@@ -24,6 +25,9 @@ class _Commands(click.Group):
     """A user's mistake ends in a message and an exit code, never in a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # a terminal may lack a ×
+                stream.reconfigure(errors="replace")
         try:
             return super().invoke(ctx)
         except ImgtransError as error:
@@ -103,6 +107,9 @@ def run(
         message = "Missing argument 'RECIPE': a file, or the name of an installed recipe."
         raise click.UsageError(message)
     display = Display(quiet=quiet)
+    if name is not None and resume:
+        message = "--name names a new run; RUN has its name already."
+        raise click.UsageError(message)
     if name is not None:
         overrides = (*overrides, f"name={json.dumps(name)}")
     chosen = read_recipe(recipe, overrides, say=display.say) if recipe is not None else None
@@ -151,7 +158,8 @@ def list_components(
         click.echo(json.dumps(listed, indent=1))
     elif plugins:
         for plugin in registry.plugins.values():
-            click.echo(f"{plugin.name:<20} {plugin.package:<24} {plugin.why or 'loaded'}")
+            why = (plugin.why or "loaded").replace("\n", "\n    ")
+            click.echo(f"{plugin.name:<20} {plugin.package:<24} {why}")
     else:
         _print_components(rows, broken)
 
@@ -180,7 +188,9 @@ def _print_components(rows: list[dict[str, str]], broken: list[dict[str, str]]) 
     if broken:
         click.echo(click.style("not loaded", bold=True, fg="red"))
     for row in broken:
-        click.echo(f"  {row['plugin']}  {row['distribution']} {row['version']}  {row['error']}")
+        why, more, _ = row["error"].partition("\n")
+        why += " …" if more else ""
+        click.echo(f"  {row['plugin']}  {row['distribution']} {row['version']}  {why}")
 
 
 @main.command(

@@ -84,7 +84,7 @@ def footer(folder: Path, resume: str, steps: int, *, done: bool) -> list[tuple[s
     load = f"load_model({str(folder)!r}{f', plugins={files!r}' if files else ''})"
     model = [
         ("model", str(folder / MODEL)),
-        ("use it", f"from imgtrans import load_model; {load}(image)"),
+        ("use it", f"in Python, on a PIL image: from imgtrans import load_model; {load}(image)"),
     ]
     return [
         ("report", f"{folder / 'report.html'}  (open it in a browser)"),

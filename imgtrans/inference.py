@@ -8,11 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from imgtrans.building import build_generators
 from imgtrans.checkpoint import Content, read, write
+from imgtrans.data import to_range
 from imgtrans.plugins import registry
 from imgtrans.problems import ImgtransError
 from imgtrans.recipe.reading import check
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from PIL.Image import Image
 
+    from imgtrans.components import Component
     from imgtrans.recipe import Recipe
     from imgtrans.training import Trainer
 
@@ -82,9 +85,14 @@ class Translator:
         if direction not in self._generators:
             message = f"there is no direction {direction}; this model has {self.directions}"
             raise ImgtransError(message)
+        channels = self.recipe.dataset.channels
+        if images.ndim != 4 or images.shape[1] != channels:
+            message = f"images must be N×{channels}×H×W, not {'×'.join(map(str, images.shape))}"
+            raise ImgtransError(message)
         multiple = self.recipe.generator.multiple
         if any(side % multiple for side in images.shape[-2:]):
-            message = f"height and width must be multiples of {multiple}, not {images.shape[-2:]}"
+            height, width = images.shape[-2:]
+            message = f"height and width must be multiples of {multiple}, not {height} and {width}"
             raise ImgtransError(message)
         network = self._generators[direction]
         with evaluating([network]):
@@ -92,20 +100,53 @@ class Translator:
         return translated
 
     def __call__(self, image: Image, direction: str | None = None) -> Image:
-        """Translate a picture; its size is cut to the generator's multiple."""
+        """Translate a picture: upright, over white where it is transparent, as in training.
+
+        Its size is cut to the generator's multiple.
+
+        Raises:
+            ImgtransError: it is smaller than that multiple, or of a mode without set black and
+                white, or the model has no such direction.
+        """
         from torchvision.transforms.v2 import functional as transforms
 
-        multiple = self.recipe.generator.multiple
-        mode = "RGB" if self.recipe.dataset.channels == 3 else "L"
-        width, height = (side // multiple * multiple for side in image.size)
-        pixels = transforms.pil_to_tensor(image.convert(mode).crop((0, 0, width, height)))
-        translated = self.translate(pixels[None].float() / 127.5 - 1, direction)[0].cpu()
+        multiple, pixels = self.recipe.generator.multiple, self._pixels(image)
+        height, width = (side // multiple * multiple for side in pixels.shape[-2:])
+        if not (height and width):
+            given, least = (f"{w}×{h}" for w, h in (image.size, (multiple, multiple)))
+            message = f"the picture has {given} pixels; this model needs at least {least}"
+            raise ImgtransError(message)
+        scaled = to_range(pixels[None, :, :height, :width])
+        translated = self.translate(scaled, direction)[0].cpu()
         result: Image = transforms.to_pil_image(((translated + 1) * 127.5).round().byte())
         return result
 
+    def _pixels(self, image: Image) -> Tensor:
+        """``C×H×W`` of a picture, uint8 or uint16, with the model's channels."""
+        from PIL import Image as Images
+        from PIL import ImageOps
+        from torchvision.transforms.v2 import functional as transforms
+
+        image = ImageOps.exif_transpose(image)
+        channels = self.recipe.dataset.channels
+        if image.mode.startswith("I;16"):
+            deep = torch.from_numpy(np.array(image).astype(np.uint16))
+            return deep.expand(channels, -1, -1)
+        if image.mode in ("I", "F"):
+            message = f"a picture of mode {image.mode} has no set black and white; convert it to L"
+            raise ImgtransError(message)
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            image = Images.alpha_composite(Images.new("RGBA", image.size, "white"), image)
+        plain: Tensor = transforms.pil_to_tensor(image.convert("RGB" if channels == 3 else "L"))
+        return plain
+
 
 def load_model(
-    path: str | Path, device: str | torch.device = "cpu", plugins: Sequence[str | Path] = ()
+    path: str | Path,
+    device: str | torch.device = "cpu",
+    plugins: Sequence[str | Path] = (),
+    components: Sequence[type[Component]] = (),
 ) -> Translator:
     """A trained model from ``model.safetensors`` or the run folder that holds it.
 
@@ -113,12 +154,15 @@ def load_model(
         path: the file or the folder.
         device: where it translates.
         plugins: the Python files that the run was given with ``--plugin``.
+        components: classes of one's own program that the recipe was made with.
 
     Raises:
         ImgtransError: there is no such file, it is damaged, or a plugin it needs is missing.
     """
     for each in plugins:
         registry().add_file(Path(each))
+    for component in components:
+        registry().remember(component)
     file = Path(path)
     file = file / MODEL if file.is_dir() else file
     if not file.is_file():

@@ -66,7 +66,7 @@ class Journal:
                 "seconds": round(self._clock.seconds, 3),
             }
         )
-        wait = f"data wait {100 * waited / pace:.0f} %"
+        wait = f"data wait {100 * waited / (self._clock.step or 1e-9):.0f} %"
         facts = f"{speed:.1f} images/s  {wait}  {memory:,.0f} MiB"
         self._display.update(step, lambda: (losses_line(losses), facts))
 

@@ -1,4 +1,4 @@
-"""What a run works on: the data a recipe names or falls back to, and the run it continues.
+"""What a run works on: the images that a recipe names, downloads or falls back to.
 
 Everything that can be refused is refused here, before any training.
 """
@@ -7,23 +7,20 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from imgtrans.building import build_trainer
 from imgtrans.monitor.display import duration
-from imgtrans.monitor.folder import RunFolder, open_run, unfinished
-from imgtrans.problems import DataNotFoundError, ImgtransError, NoHeldOutError, RecipeError
-from imgtrans.recipe import Recipe, changes, read_recipe
+from imgtrans.problems import DataNotFoundError, NoHeldOutError, RecipeError
 from imgtrans.training import train_step
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
     from imgtrans.components import Images
     from imgtrans.monitor.display import Display
+    from imgtrans.monitor.folder import RunFolder
+    from imgtrans.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -66,15 +63,22 @@ def find_data(
         ImgtransError: they cannot be used; the text says why.
     """
     stands_in = run is not None and generated(run)
+    if stands_in:
+        display.warn("this run is on GENERATED IMAGES: its results say nothing about photographs")
     try:
         dataset = recipe.dataset.prepare(recipe.domains, display.say)
     except DataNotFoundError as error:
-        if recipe.fallback is None or run is not None:
+        if run is not None:
+            message = f"{error}\n  or, if they have moved since: --set dataset.root=FOLDER"
+            raise DataNotFoundError(message) from error
+        if recipe.fallback is None:
             raise
+        recipe = recipe.model_copy(
+            update={"dataset": recipe.fallback, "name": f"{recipe.name}-generated"}
+        )
         _announce_fallback(recipe, error, display, device)
         stands_in = True
-        dataset = recipe.fallback.prepare(recipe.domains, display.say)
-        recipe = recipe.model_copy(update={"name": f"{recipe.name}-generated"})
+        dataset = recipe.dataset.prepare(recipe.domains, display.say)
     recipe = recipe.model_copy(update={"dataset": dataset, "fallback": None})
     train = dataset.build("train", recipe.domains)
     try:
@@ -87,8 +91,12 @@ def find_data(
 
 
 def generated(run: RunFolder) -> bool:
-    """Whether a run began on generated images in place of those its recipe names."""
-    return run.read("environment.json").get("generated") is True
+    """Whether a run began on generated images in place of those its recipe names.
+
+    Its folder's name tells too, should ``environment.json`` be lost.
+    """
+    told = run.read("environment.json").get("generated")
+    return bool(told) if told is not None else "-generated" in run.path.name
 
 
 def _refuse_unpaired(recipe: Recipe, train: Images) -> None:
@@ -104,12 +112,14 @@ def _refuse_unpaired(recipe: Recipe, train: Images) -> None:
 def _announce_fallback(
     recipe: Recipe, error: DataNotFoundError, display: Display, device: torch.device
 ) -> None:
+    size = recipe.dataset.image_size
     spent = duration(_seconds_per_step(recipe, device) * recipe.train.steps)
     display.warn(
-        f"{error}\n\n"
-        f"  THE IMAGES OF THIS RECIPE ARE NOT HERE: TRAINING ON GENERATED ONES INSTEAD.\n"
+        f"THE IMAGES OF THIS RECIPE ARE NOT HERE: TRAINING ON GENERATED ONES INSTEAD.\n"
         f"  This takes about {spent} here, and its results say nothing about the photographs.\n"
         "  To see in minutes what imgtrans does, stop this and use: imgtrans run quickstart\n"
+        f"  The keys of [fallback] count, not those of [dataset]: {size}×{size} pixels.\n\n"
+        f"  Why: {error}\n"
     )
 
 
@@ -129,98 +139,12 @@ def _seconds_per_step(recipe: Recipe, device: torch.device) -> float:
     return (time.perf_counter() - start) * recipe.train.batch_size / few
 
 
-def find_run(recipe: Recipe, display: Display) -> RunFolder | None:
-    """The newest unfinished run of a recipe; one on generated images only where there is no other.
-
-    A run on the named images is never continued on generated ones, nor the other way round.
-    """
-    folder = unfinished(recipe.name)
-    if folder is None and recipe.fallback is not None:
-        folder = unfinished(f"{recipe.name}-generated")
-        if folder is not None and _has_data(recipe):
-            display.say(f"{folder.path} used generated images, but the named ones are here now")
-            folder = None
-    if folder is None:
-        display.say(f"there is no unfinished run of {recipe.name}; starting one")
-    return folder
-
-
-def _has_data(recipe: Recipe) -> bool:
-    try:
-        recipe.dataset.build("train", recipe.domains)
-    except DataNotFoundError:
-        return False
-    return True
-
-
-def open_resumed(
-    run: Path | RunFolder, asked: Recipe | None, overrides: Sequence[str], display: Display
-) -> tuple[RunFolder, Recipe]:
-    """A run to continue, and the recipe to continue it with: its own, with what may change.
-
-    Args:
-        run: its folder, or its name under ``runs``.
-        asked: the recipe that was given beside it; None takes the run's own.
-        overrides: ``--set`` values; already part of ``asked`` where that is given.
-        display: told what changes.
-
-    Raises:
-        RecipeError: something differs that would make the continued run a wrong one.
-    """
-    folder = run if isinstance(run, RunFolder) else open_run(run)
-    file = str(folder.path / "recipe.toml")
-    own = read_recipe(file)
-    if asked is None:
-        asked = read_recipe(file, overrides, say=display.say)
-    elif generated(folder) and asked.fallback is not None:
-        asked = asked.model_copy(update={"dataset": asked.fallback})
-    found = [c for c in changes(own, asked) if c.key != "name" and not c.key.startswith("fallback")]
-    if not any(override.startswith("dataset.") for override in overrides):
-        # The run's own images are used, wherever the recipe's would be looked up today.
-        found = [c for c in found if not (c.free and c.key.startswith("dataset."))]
-        asked = (
-            asked.model_copy(update={"dataset": own.dataset}) if _same_kind(own, asked) else asked
-        )
-    fixed = [change for change in found if not change.free]
-    if fixed:
-        listed = "\n".join(f"    {change}" for change in fixed)
-        message = (
-            f"{folder.path} cannot be continued with this recipe; it differs in\n{listed}\n"
-            "  undo these changes, or start a new run without --resume"
-        )
-        raise RecipeError(message)
-    for change in found:
-        display.say(f"changed since the run began: {change}")
-    return folder, asked.model_copy(update={"name": own.name, "fallback": None})
-
-
-def _same_kind(own: Recipe, asked: Recipe) -> bool:
-    return type(own.dataset) is type(asked.dataset)
-
-
-def check_environment(before: dict[str, Any], now: dict[str, Any], display: Display) -> None:
-    """What must be the same for a continued run to equal an uninterrupted one.
-
-    Raises:
-        ImgtransError: the list of training images is another.
-    """
-    if before.get("fingerprint") not in (None, now["fingerprint"]):
-        message = (
-            "the training images are not those that the run began with: files were added, removed "
-            f"or renamed\n  data now: {now['data']}\n  data then: {before.get('data')}\n"
-            "  restore them, or start a new run without --resume"
-        )
-        raise ImgtransError(message)
-    for key in ("threads", "device", "torch", "plugins"):
-        if key in before and before[key] != now[key]:
-            display.warn(
-                f"{key} was {before[key]} when the run began and is {now[key]} now; "
-                "results may differ from an uninterrupted run"
-            )
-
-
 def dry_run_data(recipe: Recipe) -> str:
-    """What images a run would find now; downloads nothing."""
+    """What images a run would find now; downloads nothing.
+
+    Raises:
+        RecipeError: a loss needs pairs, and they are none.
+    """
     try:
         train = recipe.dataset.build("train", recipe.domains)
         test = recipe.dataset.build("test", recipe.domains)
@@ -232,4 +156,5 @@ def dry_run_data(recipe: Recipe) -> str:
         if recipe.fallback is not None:
             then += "; where that fails it would use generated images, with a warning"
         return f"{error}\n{then}"
+    _refuse_unpaired(recipe, train)
     return Data(recipe, train, test, stands_in=False, held_out=True).describe()

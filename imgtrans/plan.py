@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 
 from imgtrans.building import build_trainer
-from imgtrans.problems import ImgtransError
+from imgtrans.problems import ImgtransError, RecipeError
 from imgtrans.translation import Translation
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def _really(recipe: Recipe) -> Plan:
             where = f"[loss.{recorder.loss}] fails"
         remedy = "choose another dataset.image_size or other settings of this component"
         message = f"{where}: {type(error).__name__}: {error}\n  {remedy}"
-        raise ImgtransError(message) from error
+        raise RecipeError(message) from error
 
 
 def _table(network: str) -> str:
@@ -170,7 +170,7 @@ def _check_scalar(name: str, value: Any) -> None:
             f"a tensor of shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else value
         )
         message = f"[loss.{name.partition('/')[0]}] must return a scalar tensor, not {what}"
-        raise ImgtransError(message)
+        raise RecipeError(message)
 
 
 def _count(network: nn.Module) -> int:

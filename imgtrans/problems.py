@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from pydantic import BaseModel, ValidationError
+    from pydantic import BaseModel
     from pydantic_core import ErrorDetails
 
 
@@ -72,17 +72,19 @@ def as_toml(value: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def describe(error: ValidationError, model: type[BaseModel], raw: Any, where: str) -> RecipeError:
+def describe(
+    problems: Sequence[ErrorDetails], model: type[BaseModel], raw: Any, where: str
+) -> RecipeError:
     """Every problem of a validation at once, in the recipe's own notation.
 
     Args:
-        error: what pydantic found.
+        problems: what pydantic found.
         model: the model that was validated, to know which names are allowed where.
         raw: the tables as written, to show what was given.
         where: the file, or another name for where the tables came from.
     """
     found: dict[tuple[int | str, ...], list[tuple[str, str]]] = {}
-    for details in error.errors(include_url=False):
+    for details in problems:
         keys, head = _head(details, model, raw)
         explained = _explain(details, keys[:-1], model, raw)
         if (head, explained) not in found.setdefault(tuple(keys), []):
@@ -107,9 +109,16 @@ def _head(details: ErrorDetails, model: type[BaseModel], raw: Any) -> tuple[list
     position = next((n for n, part in enumerate(keys) if isinstance(part, int)), len(keys))
     keys = keys[:position]
     tables, key = keys[:-1], keys[-1] if keys else ""
-    head = f"[{'.'.join(map(str, tables))}] {key}" if tables else str(key)
+    head = f"[{'.'.join(map(_key, tables))}] {_key(key)}" if tables else _key(key)
     given = _given(raw, keys)
     return keys, head if given is _ABSENT else f"{head} = {as_toml(given)}"
+
+
+def _key(part: int | str) -> str:
+    """A key as TOML writes it."""
+    text = str(part)
+    bare = text.isascii() and text.replace("-", "").replace("_", "").isalnum()
+    return text if bare or not text else json.dumps(text, ensure_ascii=False)
 
 
 def _without_kinds(

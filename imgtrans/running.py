@@ -19,10 +19,11 @@ from imgtrans.journal import Journal
 from imgtrans.monitor.clock import Clock, Stop
 from imgtrans.monitor.folder import RunFolder
 from imgtrans.monitor.samples import sample_images
-from imgtrans.opening import check_environment, find_data, find_run, open_resumed
+from imgtrans.opening import find_data
 from imgtrans.plan import make_plan
 from imgtrans.problems import ImgtransError
 from imgtrans.recipe import Recipe, to_toml
+from imgtrans.resuming import check_environment, find_run, open_resumed
 from imgtrans.saving import Saver
 from imgtrans.training import train_step
 
@@ -72,6 +73,7 @@ def run(
     data = find_data(recipe, display, where, folder)
     plan = make_plan(data.recipe)
     trainer = build_trainer(data.recipe, where, plan.images)
+    to_toml(data.recipe)  # what cannot be saved is refused before there is a folder
     with folder or RunFolder.create(data.recipe.name) as opened:
         again = resume_command(opened.path, device)
         return _Run(opened, data, plan, trainer, display, again).go(resumed=folder is not None)
@@ -104,7 +106,7 @@ class _Run:
         return self.trainer.step >= self.steps
 
     def go(self, *, resumed: bool) -> int:
-        """Everything from the first line shown to the last; a refused run is left as it was."""
+        """Everything from the first line shown to the last; a refused run loses nothing."""
         here = environment(self.data, self.plan, self.trainer.device, self.again)
         if resumed:
             check_environment(self.folder.read("environment.json"), here, self.display)
@@ -131,8 +133,12 @@ class _Run:
             self.display.rows(header(self.data, self.plan, here, self.folder.path, step))
             return self._train()
         except KeyboardInterrupt:
-            self._leave("stopped", "stopped before the step was saved")
-            return self._goodbye("stopped at once; steps after the last checkpoint are lost")
+            self.stop.over = True
+            lost = self.trainer.step - self.saver.saved
+            how = f"stopped at once after step {self.trainer.step:,}"
+            how += f"; {lost} of its steps were not saved and will be made again" if lost else ""
+            self._leave("stopped", how)
+            return self._goodbye(how)
         except (OSError, MemoryError, torch.OutOfMemoryError) as error:
             message = self._in_words(error)
             self._leave("failed", message)

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 from imgtrans import checkpoint
 from imgtrans.data import fingerprint
 from imgtrans.describing import plugin_versions
-from imgtrans.problems import ImgtransError
+from imgtrans.problems import ImgtransError, RecipeError
+from imgtrans.recipe.reading import check
+from imgtrans.resuming import check_same_images, check_same_recipe
 from imgtrans.training import NonFiniteLossError
 
 if TYPE_CHECKING:
@@ -30,7 +32,10 @@ class Saver:
         """Nothing is saved or restored yet."""
         self._folder, self._data, self._trainer = folder, data, trainer
         self._clock, self._display = clock, display
+        self.saved = 0
+        """The step of the newest checkpoint."""
         self._failed = 0
+        self._fingerprint = fingerprint(data.train)
 
     def save(self, *, last: bool) -> None:
         """A checkpoint; a failed one is loud, keeps the last good one, and is tried again.
@@ -55,7 +60,8 @@ class Saver:
         try:
             self._folder.sync_metrics()
             checkpoint.write(path, tensors, self._about())
-            checkpoint.prune(self._folder.checkpoints, recipe.train.keep)
+            final = trainer.step >= recipe.train.steps
+            checkpoint.prune(self._folder.checkpoints, recipe.train.keep + final)
         except OSError as error:
             self._failed += 1
             message = f"the checkpoint of step {trainer.step} could not be written: {error}"
@@ -64,7 +70,7 @@ class Saver:
                 raise ImgtransError(message) from error
             self._display.warn(f"{message}; the last good one is kept, trying again later")
         else:
-            self._failed = 0
+            self._failed, self.saved = 0, trainer.step
 
     def _about(self) -> dict[str, Any]:
         recipe = self._data.recipe
@@ -73,17 +79,37 @@ class Saver:
             "step": self._trainer.step,
             "recipe": recipe.tables(),
             "plugins": plugin_versions(recipe),
-            "fingerprint": fingerprint(self._data.train),
+            "fingerprint": self._fingerprint,
+            "generated": self._data.stands_in,
             "seconds": self._clock.seconds,
         }
 
     def restore(self) -> None:
-        """Go on from the newest checkpoint that is whole; without one, from step 0."""
+        """Go on from the newest checkpoint that is whole; without one, from step 0.
+
+        Raises:
+            ImgtransError: it belongs to other images or another recipe, all are damaged, or the
+                recipe asks for fewer steps than are done.
+        """
         content = checkpoint.newest(self._folder.checkpoints, self._display.warn)
         if content is None:
             self._display.say("there is no checkpoint yet; the run starts from step 0")
             self._folder.cut_metrics(0)
             return
-        checkpoint.restore(self._trainer, content.tensors, int(content.about["step"]))
+        step, recipe = int(content.about["step"]), self._data.recipe
+        check_same_images(content.about, self._fingerprint, self._data.describe())
+        check_same_recipe(
+            self._folder.path, check(content.about["recipe"], "the checkpoint"), recipe
+        )
+        if recipe.train.steps < step:
+            message = f"{step:,} steps are done; [train] steps = {recipe.train.steps} is fewer"
+            raise RecipeError(message)
+        checkpoint.restore(self._trainer, content.tensors, step)
+        self.saved = step
         self._folder.status(seconds=content.about["seconds"])
-        self._folder.cut_metrics(self._trainer.step)
+        kept = self._folder.cut_metrics(step)
+        if kept < step:
+            self._display.warn(
+                f"metrics.jsonl holds {kept:,} of the {step:,} steps done: it was changed or "
+                "deleted; curves will show what is left"
+            )

@@ -265,6 +265,53 @@ def test_few_indices_are_spread_over_many():
     assert spread(3, 8) == [0, 1, 2]
 
 
+def test_a_batch_holds_crops_from_everywhere_and_some_of_them_mirrored():
+    data = training(Images(Numbered(1), Numbered(1)), train={"steps": 40})
+    places, mirrored = set(), 0
+    for x, _ in all_batches(data, stop=40):
+        for image in ((x + 1) * 127.5).round():
+            flipped = bool((image[1, 0, 0] + 1) % 251 != image[1, 0, 1])
+            mirrored += flipped
+            upright = image.flip(-1) if flipped else image
+            first = int(upright[1, 0, 0])
+            rows = (first + 40 * torch.arange(32)[:, None] + torch.arange(32)) % 251
+            assert torch.equal(upright[1], rows.float())
+            places.add(first)
+    assert len(places) > 40  # of the 81 places a crop may be at
+    assert 40 <= mirrored <= 80  # of 120
+
+
+@pytest.mark.parametrize("cache", ["memory", "none"])
+def test_a_pair_with_a_broken_image_is_left_out_as_a_whole(cache):
+    images = Images(Numbered(4, broken=(1,)), Numbered(4, broken=(2,)), paired=True)
+    data = training(images, broken_images="skip", train={"cache": cache})
+    assert all(torch.equal(x, y) for x, y in all_batches(data))
+
+
+def test_without_a_whole_pair_there_is_nothing_to_train_on():
+    images = Images(Numbered(2, broken=(0,)), Numbered(2, broken=(1,)), paired=True)
+    with pytest.raises(ImgtransError, match="no pair of images is whole"):
+        all_batches(training(images, broken_images="skip"))
+
+
+def test_memory_is_judged_by_the_largest_of_a_few_images():
+    class Growing(Numbered):
+        def __getitem__(self, index):
+            return torch.zeros(3, 40, 40 * (index + 1), dtype=torch.uint8)
+
+    store = open_store(Growing(4), tiny_recipe().dataset.model_copy(update={"load_size": 40}))
+    assert store.bytes_needed() == 4 * 3 * 40 * 160
+
+
+def test_a_containers_limit_counts_as_memory_does(tmp_path, monkeypatch):
+    monkeypatch.setattr("imgtrans.data.batches.CONTAINER", tmp_path)
+    (tmp_path / "memory.max").write_text("max\n")
+    (tmp_path / "memory.current").write_text("100000\n")
+    assert training().cached
+    (tmp_path / "memory.max").write_text("100100\n")
+    assert not training().cached
+
+
 @pytest.mark.parametrize(("free", "cached"), [(1 << 40, True), (1 << 10, False)])
 def test_images_are_cached_where_they_fit_into_half_of_the_free_memory(monkeypatch, free, cached):
     class Memory:

@@ -343,6 +343,19 @@ def test_all_members_together_are_bounded(site: Site, home: Path) -> None:
         fetch([site.url], home, limit_bytes=9_999)
 
 
+def test_many_members_that_each_swell_a_little_too_much_are_bounded(
+    site: Site, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imgtrans_cyclegan.unpacking._LEAST_TOTAL", 1 << 20)
+    memory = io.BytesIO()
+    with zipfile.ZipFile(memory, "w", zipfile.ZIP_DEFLATED) as archive:
+        for n in range(12):
+            archive.writestr(f"{n}.bmp", bytes(1 << 20))
+    site.content = memory.getvalue()
+    with pytest.raises(DownloadError, match="far more than it should"):
+        fetch([site.url], home)
+
+
 def test_a_claimed_size_is_not_believed(site: Site, home: Path) -> None:
     site.content = bomb(3_000_000, 10)
     with pytest.raises(DownloadError):

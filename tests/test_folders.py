@@ -14,7 +14,8 @@ from toys import CPU, tiny_recipe
 
 from imgtrans import DataNotFoundError, ImgtransError, NoHeldOutError
 from imgtrans.monitor.display import Display
-from imgtrans.opening import dry_run_data, find_data, find_run
+from imgtrans.opening import dry_run_data, find_data
+from imgtrans.resuming import find_run
 from imgtrans.running import run
 
 DOMAINS = ("summer", "winter")
@@ -129,6 +130,66 @@ def test_a_dataset_without_test_folders_shows_training_images(capsys):
     assert "sample grids show training images" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("there", "keys", "says"),
+    [
+        (["testA"], {}, "no folders testA/ and testB/ for the test images"),
+        ([], {"test_x": "tset", "test_y": "testB"}, "no folders tset/ and testB/"),
+        ([], {"test_x": "trainA", "test_y": "trainB"}, "and its test images are the same folder"),
+    ],
+)
+def test_test_folders_that_are_half_there_or_misnamed_are_an_error(there, keys, says):
+    photographs("photos/trainA", "photos/trainB", *(f"photos/{name}" for name in there))
+    keys |= {"train_x": "trainA", "train_y": "trainB"} if keys else {}
+    with pytest.raises(ImgtransError, match=says) as caught:
+        folders(**keys).build("test", DOMAINS)
+    assert not isinstance(caught.value, NoHeldOutError)
+
+
+def test_a_layout_is_one_for_both_splits():
+    photographs("photos/hot", "photos/cold", "photos/testA", "photos/testB")
+    with pytest.raises(NoHeldOutError):
+        folders(train_x="hot", train_y="cold").build("test", DOMAINS)
+
+
+def test_a_domain_inside_the_other_is_an_error():
+    photographs("photos/all", "photos/all/winter")
+    with pytest.raises(ImgtransError, match=r"all/winter lies inside .*/all, so its images would"):
+        folders(train_x="all", train_y="all/winter").build("train", DOMAINS)
+
+
+def test_linked_folders_are_walked_and_loops_end():
+    photographs("photos/trainA/here", "photos/trainB", "elsewhere")
+    Path("photos/trainA/there").symlink_to(Path("elsewhere").absolute())
+    Path("photos/trainA/loop").symlink_to(Path("photos/trainA").absolute())
+    assert names(folders().build("train", DOMAINS).x) == [
+        "trainA/here/0.jpg", "trainA/here/1.jpg", *(f"trainA/there/{n}.jpg" for n in range(4)),
+    ]  # fmt: skip
+
+
+def test_hidden_folders_are_left_out():
+    photographs("photos/trainA", "photos/trainB", "photos/trainA/.thumbnails")
+    assert len(folders().build("train", DOMAINS).x) == 2
+
+
+def test_a_folder_that_cannot_be_read_is_an_error(monkeypatch):
+    photographs("photos/trainA", "photos/trainB")
+
+    def walk(folder, followlinks, onerror):
+        onerror(PermissionError(13, "Permission denied", str(folder)))
+
+    monkeypatch.setattr("imgtrans_cyclegan.listing.os.walk", walk)
+    with pytest.raises(ImgtransError, match=r"trainA cannot be read: Permission denied"):
+        folders().build("train", DOMAINS)
+
+
+def test_small_images_of_either_domain_are_named():
+    photographs("photos/trainA", size=(64, 64))
+    photographs("photos/trainB", size=(32, 32))
+    with pytest.raises(ImgtransError, match=r"trainB are smaller than image_size = 48"):
+        folders().model_copy(update={"image_size": 48}).build("train", DOMAINS)
+
+
 def test_a_run_on_photographs_ends_well():
     photographs("photos/trainA", "photos/trainB", "photos/testA", "photos/testB")
     recipe = tiny_recipe(dataset=folders(flip=True, load_size=36), train={"steps": 2})
@@ -140,7 +201,10 @@ def test_missing_images_fall_back_with_a_warning_nobody_can_miss(capsys):
     assert run(recipe, Display(quiet=True)) == 0
     warning = capsys.readouterr().err
     assert "THE IMAGES OF THIS RECIPE ARE NOT HERE" in warning
+    first, *_ = warning.splitlines()
+    assert "TRAINING ON GENERATED ONES INSTEAD" in first
     assert "minutes" in warning
+    assert "32×32 pixels" in warning
     assert "imgtrans run quickstart" in warning
     assert '"generated": true' in Path("runs/tiny-generated/environment.json").read_text()
 
@@ -176,7 +240,7 @@ def test_a_moved_folder_is_given_on_resume():
     photographs("photos/trainA", "photos/trainB")
     run(tiny_recipe(dataset=folders(), train={"steps": 1}), Display(quiet=True))
     Path("photos").rename("moved")
-    with pytest.raises(DataNotFoundError, match="set root"):
+    with pytest.raises(DataNotFoundError, match=r"(?s)set root.*if they have moved since"):
         run(None, Display(quiet=True), resume=Path("tiny"), overrides=["train.steps=2"])
     overrides = ["train.steps=2", "dataset.root=moved"]
     assert run(None, Display(quiet=True), resume=Path("tiny"), overrides=overrides) == 0
@@ -202,11 +266,13 @@ def published(tmp_path):
 
 def test_missing_images_are_downloaded_to_where_they_are_looked_for(published):
     said = []
-    download = {"addresses": [published], "counts": {"trainA": 2, "testB": 5}}
+    nowhere = "http://127.0.0.1:9/photos.zip"
+    download = {"addresses": [nowhere, published], "counts": {"trainA": 2, "testB": 5}}
     prepared = folders(download=download).prepare(DOMAINS, said.append)
     assert Path(prepared.root) == Path("data/photos").absolute()
     assert len(prepared.build("train", DOMAINS).y) == 3
-    assert published in said[0]
+    assert nowhere in said[0]
+    assert said[-1].endswith("MiB")  # progress
 
 
 def test_a_download_with_other_counts_is_refused(published):

@@ -1,7 +1,9 @@
 """A trained file as image to image: by itself, and with its mistakes told."""
 
+from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -26,6 +28,48 @@ def folder(tmp_path_factory):
 def test_a_picture_of_any_mode_and_size_becomes_a_picture(folder, mode):
     made = load_model(folder)(Image.new(mode, (43, 35)), "winter_to_summer")
     assert (made.mode, made.size) == ("RGB", (40, 32))
+
+
+def seen(folder, picture):
+    """What the networks are shown of a picture."""
+    model, shown = load_model(folder), []
+    model.translate = lambda images, direction: shown.append(images) or images
+    model(picture)
+    return shown[0]
+
+
+def test_a_picture_is_turned_upright_as_it_was_in_training(folder):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file = BytesIO()
+    Image.new("RGB", (48, 32)).save(file, "JPEG", exif=exif)
+    assert seen(folder, Image.open(file)).shape == (1, 3, 48, 32)
+
+
+def test_what_is_transparent_in_a_picture_is_white(folder):
+    assert (seen(folder, Image.new("RGBA", (32, 32), (0, 0, 0, 0))) == 1).all()
+
+
+def test_sixteen_bits_of_grey_reach_the_networks(folder):
+    picture = Image.fromarray(np.full((32, 32), 32768, np.uint16))
+    assert seen(folder, picture).mean().item() == pytest.approx(2 * 32768 / 65535 - 1, abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("picture", "says"),
+    [
+        (Image.new("RGB", (7, 32)), "7×32 pixels; this model needs at least 8×8"),
+        (Image.new("F", (32, 32)), "mode F has no set black and white"),
+    ],
+)
+def test_a_picture_that_cannot_be_translated_is_told(folder, picture, says):
+    with pytest.raises(ImgtransError, match=says):
+        load_model(folder)(picture)
+
+
+def test_images_of_other_channels_are_told(folder):
+    with pytest.raises(ImgtransError, match=r"must be N×3×H×W, not 1×1×32×32"):
+        load_model(folder).translate(torch.zeros(1, 1, 32, 32))
 
 
 def test_the_first_direction_is_the_default(folder):

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from imgtrans_cyclegan import CycleConsistency
+from imgtrans_cyclegan import CycleConsistency, EncoderDecoder, Residual
 from toys import tiny_recipe
 
-from imgtrans import Generator, ImgtransError, Loss
-from imgtrans.building import build_trainer
+from imgtrans import Generator, ImgtransError, Loss, RecipeError
+from imgtrans.building import build_trainer, precision_of
 from imgtrans.plan import make_plan
 
 
@@ -71,6 +71,30 @@ def test_what_meta_cannot_run_is_planned_on_a_small_real_batch():
     assert plan.networks[0].output == (2, 3, 32, 32)
 
 
+class Faulty(Residual):
+    """Cannot be built."""
+
+    def build(self, channels):
+        message = f"{channels} channels are too many"
+        raise ValueError(message)
+
+
+def test_a_component_that_cannot_be_built_is_told_with_the_path_to_it():
+    recipe = tiny_recipe(generator=EncoderDecoder(width=2, residual_block=Faulty()))
+    says = (
+        r"\[generator.residual_block\] Faulty cannot be built: ValueError: 8 channels are too many"
+    )
+    with pytest.raises(RecipeError, match=says):
+        make_plan(recipe)
+
+
+def test_bfloat16_is_what_cuda_computes_in_unless_a_recipe_says_otherwise():
+    cuda, cpu = torch.device("cuda"), torch.device("cpu")
+    assert precision_of(tiny_recipe(), cuda) == "bfloat16"
+    assert precision_of(tiny_recipe(), cpu) == "float32"
+    assert precision_of(tiny_recipe(train={"precision": "float32"}), cuda) == "float32"
+
+
 def test_a_loss_must_return_a_scalar():
     class Map(Loss):
         """One value per pixel."""
@@ -101,3 +125,8 @@ def test_precision_decides_what_networks_compute_in_and_losses_stay_at_least_flo
     images = torch.zeros(2, 3, 32, 32)
     made = Translation(trainer.directions[0], images, images).fake
     assert (seen, made.dtype) == ([dtype], torch.float32)
+    seen.clear()
+    discriminator = trainer.directions[0].discriminator
+    discriminator.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    (scores,) = Translation(trainer.directions[0], images, images).discriminate(images)
+    assert (seen, scores.dtype) == ([dtype], torch.float32)

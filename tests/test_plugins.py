@@ -94,6 +94,23 @@ WRONG = {
         '"same" must be a subclass of Loss',
     ),
     "abstract": (GOOD.replace("def build", "def built"), '"same" does not define build'),
+    "recipes are a text": (
+        GOOD + "\n@hookimpl\ndef imgtrans_recipes():\n    return '/nowhere'\n",
+        "must return a list of folders",
+    ),
+    "recipes are texts": (
+        GOOD + "\n@hookimpl\ndef imgtrans_recipes():\n    return ['/nowhere']\n",
+        "must return folders as",
+    ),
+    "names for type checkers only": (
+        "from __future__ import annotations\n"
+        + GOOD.replace("def build", "size: Decimal = 1\n    def build"),
+        "import it outside of `if TYPE_CHECKING`",
+    ),
+    "anything at all": (
+        "class Gone(BaseException): ...\nraise Gone('away')",
+        "Gone: away",
+    ),
     "no hook": ("x = 1", "implements no hook"),
     "field called use": (GOOD.replace("def build", "use: int = 1\n    def build"), "rename"),
 }
@@ -111,6 +128,26 @@ def test_a_broken_plugin_is_a_record_and_hides_no_other(install, tmp_path, case)
     assert why in broken.why
     with pytest.raises(UnknownComponentError, match=r"bad 1\.0 is installed but could not be"):
         registry.find(ResidualBlock, "bad/same")
+
+
+def test_what_a_plugin_prints_is_no_part_of_an_answer(install, tmp_path, capsys):
+    install("good", "print('hello')" + GOOD)
+    assert found(tmp_path).names(ResidualBlock) == ["good/same"]
+    assert capsys.readouterr() == ("", "hello\n")
+
+
+def test_a_file_called_as_a_module_is_leaves_that_module_alone(tmp_path):
+    file = tmp_path / "random.py"
+    file.write_text(GOOD)
+    registry = Registry([])
+    registry.add_file(file)
+    assert registry.names(ResidualBlock) == ["random/same"]
+    assert hasattr(sys.modules["random"], "Random")
+
+
+def test_a_class_without_a_docstring_has_no_summary(install, tmp_path):
+    install("good", GOOD.replace('"""Nothing at all."""', ""))
+    assert found(tmp_path).find(ResidualBlock, "same").summary() == ""
 
 
 def test_strict_mode_raises_what_the_plugin_raised(install, tmp_path, monkeypatch):

@@ -1,12 +1,15 @@
 """Recipes: reading, extending, overriding, writing back, and what may change on resume."""
 
+import tomllib
+from pathlib import Path
+
 import pytest
 from imgtrans_cyclegan import Convolutional, EncoderDecoder, Residual
 from imgtrans_cyclegan.folders import Download
-from pydantic import BaseModel
+from pydantic import BaseModel, model_validator
 from toys import tiny_paper_recipe, tiny_recipe
 
-from imgtrans.components import KINDS, Component
+from imgtrans.components import KINDS, Component, PerDirection
 from imgtrans.plugins import registry
 from imgtrans.problems import RecipeError
 from imgtrans.recipe import Recipe, changes, read_recipe, to_toml
@@ -84,6 +87,11 @@ def test_an_override_that_cannot_be_used_says_why(override, says):
         read_recipe("quickstart", [override])
 
 
+def test_every_override_that_cannot_be_used_is_told():
+    with pytest.raises(RecipeError, match=r"(?s)--set train\.steps: .*--set =3: "):
+        read_recipe("quickstart", ["train.steps", "=3"])
+
+
 def test_an_unknown_recipe_names_the_nearest_and_those_there_are():
     with pytest.raises(RecipeError) as caught:
         read_recipe("quikstart")
@@ -92,7 +100,7 @@ def test_an_unknown_recipe_names_the_nearest_and_those_there_are():
 
 
 def models():
-    yield from (Recipe, Train, Adam, Download)
+    yield from (Recipe, Train, Adam, Download, PerDirection)
     for kind in KINDS.values():
         yield from registry().components(kind).values()
 
@@ -134,6 +142,48 @@ def test_a_component_of_a_notebook_is_saved_by_its_module_and_class():
     used = recipe.tables()["generator"]["residual_block"]["use"]
     assert used.startswith("local:")
     assert used.endswith("Mine")
+
+
+class Unusual(Residual):
+    """Fields that TOML has no types for, all with defaults."""
+
+    where: Path = Path("here")
+    norms: frozenset[str] = frozenset({"batch"})
+
+
+def test_a_component_may_have_any_fields_that_texts_and_numbers_can_stand_for(monkeypatch):
+    monkeypatch.setitem(registry()._local, "local:unusual", Unusual)
+    override = "generator.residual_block.use=local:unusual"
+    block = read_recipe("quickstart", [override]).generator.residual_block
+    assert isinstance(block, Unusual)
+    tables = tomllib.loads(to_toml(tiny_recipe(generator=EncoderDecoder(residual_block=block))))
+    assert tables["generator"]["residual_block"]["where"] == "here"
+    assert tables["generator"]["residual_block"]["norms"] == ["batch"]
+
+
+def test_a_validator_that_raises_anything_is_told_with_its_component(monkeypatch):
+    class Faulty(Residual):
+        """Raises what pydantic does not catch."""
+
+        @model_validator(mode="after")
+        def _check(self):
+            message = "gone"
+            raise KeyError(message)
+
+    monkeypatch.setitem(registry()._local, "local:faulty", Faulty)
+    with pytest.raises(RecipeError, match=r"Faulty raised KeyError: 'gone'"):
+        read_recipe("quickstart", ["generator.residual_block.use=local:faulty"])
+
+
+def test_a_recipe_saved_with_a_byte_order_mark_is_read(tmp_path):
+    (tmp_path / "mine.toml").write_text('extends = "quickstart"\n', encoding="utf-8-sig")
+    assert read_recipe(str(tmp_path / "mine.toml")).name == "quickstart"
+
+
+@pytest.mark.parametrize("name", ["~nosuchuser/x.toml", "x" * 300])
+def test_a_name_that_can_be_no_file_is_an_error(name):
+    with pytest.raises(RecipeError, match="is no recipe"):
+        read_recipe(name)
 
 
 def test_a_component_cannot_have_a_field_called_use():

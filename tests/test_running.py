@@ -5,15 +5,21 @@ import os
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from imgtrans_cyclegan import UnpairedFolders
+from imgtrans_cyclegan import CycleConsistency, LeastSquares, UnpairedFolders
 from imgtrans_seasons import TEST_SCENES_FROM, Scenes
+from PIL import Image
 from toys import tiny_recipe
 
 from imgtrans import ImgtransError, RecipeError, checkpoint, load_model
+from imgtrans.data import to_range
 from imgtrans.monitor.display import Display
 from imgtrans.monitor.folder import RunFolder
+from imgtrans.plugins import registry
+from imgtrans.recipe import to_toml
+from imgtrans.resuming import open_resumed
 from imgtrans.running import run
 from imgtrans.training import train_step
 
@@ -30,8 +36,9 @@ def quiet_run(recipe, **options):
     return run(recipe, Display(quiet=True), **options)
 
 
-def short(**settings):
-    return tiny_recipe(train={"checkpoint_every": 2, "sample_every": 4, **settings})
+def short(**changes):
+    fields = {key: changes.pop(key) for key in ("name", "loss", "dataset") if key in changes}
+    return tiny_recipe(train={"checkpoint_every": 2, "sample_every": 4, **changes}, **fields)
 
 
 def metrics(folder):
@@ -59,7 +66,7 @@ def test_a_run_leaves_all_that_it_promises():
         "samples", "checkpoints", "model.safetensors", "report.html",
     }  # fmt: skip
     assert (folder / "samples/step-00000004-summer-to-winter.png").is_file()
-    assert len(checkpoint.found(folder / "checkpoints")) == 3
+    assert len(checkpoint.found(folder / "checkpoints")) == 4  # three, and the final one
     assert json.loads((folder / "status.json").read_text())["state"] == "done"
 
 
@@ -294,6 +301,128 @@ def test_held_out_images_that_are_broken_are_warned_of_and_kept_for_the_report(m
     status = json.loads(Path("runs/tiny/status.json").read_text())
     assert status["left_out"] == ["the second scene is broken"]
     assert "the second scene is broken" in Path("runs/tiny/report.html").read_text()
+
+
+def test_a_run_is_continued_on_the_images_it_began_with_and_no_others(monkeypatch):
+    assert run(short(), Interrupting(3)) == 130
+    monkeypatch.setattr(Scenes, "name", lambda self, index: f"another {index}")
+    with pytest.raises(ImgtransError, match="the training images are not those"):
+        quiet_run(None, resume=Path("runs/tiny"))
+    Path("runs/tiny/environment.json").unlink()  # the checkpoint knows them too
+    with pytest.raises(ImgtransError, match="the training images are not those"):
+        quiet_run(None, resume=Path("runs/tiny"))
+
+
+def test_a_recipe_edited_in_the_run_folder_is_told_by_the_checkpoint():
+    assert run(short(), Interrupting(3)) == 130
+    file = Path("runs/tiny/recipe.toml")
+    file.write_text(file.read_text().replace("batch_size = 2", "batch_size = 1"))
+    with pytest.raises(RecipeError, match=r"\[train\] batch_size = 2 -> 1"):
+        quiet_run(None, resume=Path("runs/tiny"))
+
+
+def test_fewer_steps_than_are_done_are_refused():
+    quiet_run(short(steps=4))
+    with pytest.raises(RecipeError, match=r"4 steps are done; \[train\] steps = 2 is fewer"):
+        quiet_run(None, resume=Path("runs/tiny"), overrides=["train.steps=2"])
+
+
+def test_a_run_whose_checkpoints_are_all_damaged_is_left_as_it_is():
+    assert run(short(), Interrupting(5)) == 130
+    before = metrics("runs/tiny")
+    for path in checkpoint.found(Path("runs/tiny/checkpoints")):
+        path.write_bytes(path.read_bytes()[:-5])
+    for _ in range(2):
+        with pytest.raises(ImgtransError, match=r"every checkpoint .* is damaged"):
+            quiet_run(None, resume=Path("runs/tiny"))
+    assert metrics("runs/tiny") == before
+
+
+def test_a_log_that_was_deleted_is_warned_of(capsys):
+    assert run(short(), Interrupting(3)) == 130
+    Path("runs/tiny/metrics.jsonl").unlink()
+    assert quiet_run(None, resume=Path("runs/tiny")) == 0
+    assert "metrics.jsonl holds 0 of the 3 steps done" in capsys.readouterr().err
+
+
+def test_the_run_of_a_recipe_with_a_like_name_is_not_continued():
+    assert run(short(name="tiny-2"), Interrupting(3)) == 130
+    assert quiet_run(short(), resume=True) == 0
+    assert final("runs/tiny-2").about["step"] == 3
+    assert final("runs/tiny").about["step"] == 8
+
+
+def test_a_component_of_ones_own_program_trains_resumes_and_is_given_to_its_model():
+    class Softer(CycleConsistency):
+        """Half of it."""
+
+    recipe = short(loss={"adversarial": LeastSquares(), "cycle": Softer(weight=5.0)})
+    assert run(recipe, Interrupting(3)) == 130
+    assert quiet_run(recipe, resume=True) == 0
+    assert load_model("runs/tiny", components=[Softer]).directions == recipe.direction_names
+    registry()._local.clear()
+    with pytest.raises(ImgtransError, match=r"components=\[…\]"):
+        load_model("runs/tiny")
+
+
+def test_a_change_of_the_images_is_not_taken_over_in_silence(capsys):
+    nowhere = UnpairedFolders(root="other", image_size=32)
+    own = tiny_recipe(dataset=UnpairedFolders(root="photos", image_size=32))
+    quiet_run(short(steps=1))
+    folder = RunFolder(Path("runs/tiny"))
+    folder.write("recipe.toml", to_toml(own))
+    open_resumed(folder, own.model_copy(update={"dataset": nowhere}), [], Display())
+    assert (
+        'the run keeps its own images, so this change is left out: [dataset] root = "photos"'
+        in (capsys.readouterr().out)
+    )
+
+
+def test_another_environment_is_warned_of(capsys):
+    assert run(short(), Interrupting(3)) == 130
+    path = Path("runs/tiny/environment.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"threads": 99}))
+    assert quiet_run(None, resume=Path("runs/tiny")) == 0
+    assert "threads was 99 before" in capsys.readouterr().err
+
+
+def test_the_environment_tells_versions_networks_and_images():
+    quiet_run(short(steps=1))
+    environment = json.loads(Path("runs/tiny/environment.json").read_text())
+    assert environment["torch"] == torch.__version__
+    assert environment["plugins"] == dict.fromkeys(("cyclegan", "seasons"), "imgtrans 0.1.0")
+    assert environment["networks"].keys() == {
+        "generators.summer_to_winter", "generators.winter_to_summer",
+        "discriminators.winter", "discriminators.summer",
+    }  # fmt: skip
+    assert environment["data"].startswith("summer 6 · winter 6 to train on; 3 · 3 held out")
+
+
+def test_a_grid_shows_source_fake_and_reconstructed_side_by_side():
+    quiet_run(short(steps=1))
+    grid = Image.open("runs/tiny/samples/step-00000001-winter-to-summer.png")
+    pixels = torch.from_numpy(np.array(grid)).permute(2, 0, 1).float() / 127.5 - 1
+    cells = [pixels[:, 2:34, 2 + 34 * n : 34 + 34 * n] for n in range(3)]
+    model, source = load_model("runs/tiny"), tiny_recipe().dataset.build("test", ("a", "b")).y[0]
+    fake = model.translate(to_range(source[None]), "winter_to_summer")
+    back = model.translate(fake, "summer_to_winter")
+    for cell, expected in zip(cells, (to_range(source), fake[0], back[0]), strict=True):
+        assert (cell - expected).abs().max() < 0.01
+
+
+def test_the_report_is_rewritten_as_the_run_goes_on(monkeypatch):
+    def look(trainer, x, y):
+        if trainer.step == 5:
+            pages.append(Path("runs/tiny/report.html").read_text())
+        return train_step(trainer, x, y)
+
+    pages = []
+    monkeypatch.setattr("imgtrans.running.train_step", look)
+    quiet_run(short())
+    (page,) = pages
+    assert "step 4 of 8" in page
+    assert "cyclegan/encoder-decoder" in page  # the recipe
+    assert 'type="range"' in page  # the slider over the samples
 
 
 def test_a_device_that_is_not_there_is_an_error_that_lists_those_that_are():

@@ -171,7 +171,7 @@ def test_a_signal_while_images_are_read_stops_at_once_and_the_printed_command_go
     assert state("tiny") == "done"
     (use,) = [line for line in out.splitlines() if line.startswith("use it")]
     assert "load_model('runs/tiny', plugins=['slow.py'])" in use
-    code = use.removeprefix("use it").strip().removesuffix("(image)") + ".directions"
+    code = use.partition("image: ")[2].removesuffix("(image)") + ".directions"
     assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
 
 

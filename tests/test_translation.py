@@ -120,6 +120,11 @@ def test_several_scales_are_a_tuple_and_one_is_wrapped():
     image = torch.rand(1, 3, 4, 4)
     one = Direction("x_to_y", torch.nn.Identity(), discriminator=torch.nn.Identity())
     assert len(Translation(one, image, image).discriminate(image)) == 1
+    network = torch.nn.Identity()
+    network.register_forward_hook(lambda module, inputs, output: (output, output[..., ::2]))
+    two = Direction("x_to_y", torch.nn.Identity(), discriminator=network)
+    shapes = [tuple(scale.shape) for scale in Translation(two, image, image).discriminate(image)]
+    assert shapes == [(1, 3, 4, 4), (1, 3, 4, 2)]
 
 
 def test_losses_see_at_least_float32_and_float64_stays():

@@ -25,9 +25,8 @@ def is_abstract(kind: type[Component]) -> bool:
 class Component(BaseModel):
     """A replaceable part: its fields are the recipe's parameters, and ``build`` makes the part."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False
-    )
+    # Defaults are not validated: recipes are read as strict JSON, which would refuse a Path's.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -55,14 +54,15 @@ class Component(BaseModel):
 
     @classmethod
     def summary(cls) -> str:
-        """The first line of the docstring."""
-        return (inspect.getdoc(cls) or "").partition("\n")[0].rstrip(".")
+        """The first line of the class's own docstring."""
+        return inspect.cleandoc(cls.__doc__ or "").partition("\n")[0].rstrip(".")
 
 
 def _select(kind: type[Component], value: Any, info: ValidationInfo) -> Component:
     from imgtrans.plugins import registry
 
     if isinstance(value, kind):
+        registry().remember(type(value))
         return value
     if isinstance(value, str):
         value = {"use": value}
@@ -82,9 +82,15 @@ def _select(kind: type[Component], value: Any, info: ValidationInfo) -> Componen
         chosen = registry().find(kind, use)
     except LookupError as error:
         raise _at_use(str(error), noun, use) from None
-    if info.mode == "json":  # a recipe: as strict as the rest of it
-        return chosen.model_validate_json(json.dumps(fields), strict=True, context=info.context)
-    return chosen.model_validate(fields, context=info.context)
+    try:
+        if info.mode == "json":  # a recipe: as strict as the rest of it
+            return chosen.model_validate_json(json.dumps(fields), strict=True, context=info.context)
+        return chosen.model_validate(fields, context=info.context)
+    except ValidationError:
+        raise
+    except Exception as error:
+        text = f"cannot be checked: {chosen.__name__} raised {type(error).__name__}: {error}"
+        raise _at_use(text, noun, use) from error
 
 
 def _at_use(text: str, noun: str, use: object) -> ValidationError:
@@ -98,7 +104,7 @@ def dump(component: Component) -> dict[str, Any]:
     """A component as a recipe's table: full name, every field, None left out (TOML has no null)."""
     from imgtrans.plugins import registry
 
-    fields = component.model_dump(exclude_none=True)
+    fields = component.model_dump(mode="json", exclude_none=True)
     return {"use": registry().name_of(type(component)), **fields}
 
 

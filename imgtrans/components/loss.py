@@ -22,8 +22,12 @@ class PerDirection(BaseModel):
     """One number for each direction."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    x_to_y: float = Field(ge=0, allow_inf_nan=False)
-    y_to_x: float = Field(ge=0, allow_inf_nan=False)
+    x_to_y: float = Field(
+        ge=0, allow_inf_nan=False, description="from x to y", json_schema_extra=FREE
+    )
+    y_to_x: float = Field(
+        ge=0, allow_inf_nan=False, description="from y to x", json_schema_extra=FREE
+    )
 
 
 def _weight(value: Any) -> float | PerDirection:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from imgtrans.data.batches import Batch, TrainingData, Waiting, open_training
+from imgtrans.data.batch import Batch
+from imgtrans.data.batches import TrainingData, Waiting, open_training
 from imgtrans.data.order import Order
 from imgtrans.data.store import (
     HeldOut,

@@ -6,9 +6,11 @@ Cropping happens as an image is read, flipping and scaling on the device, a batc
 from __future__ import annotations
 
 import signal
+import sys
 import time
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -16,8 +18,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
+from imgtrans.data.batch import Batch
 from imgtrans.data.order import Order
-from imgtrans.data.store import Store, open_store, to_range, unit
+from imgtrans.data.store import Store, open_store, unit
 from imgtrans.problems import ImgtransError
 
 if TYPE_CHECKING:
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
 
 CACHE_SHARE = 0.5
 """Of the memory that is free at the start, at most this share holds decoded images."""
+CONTAINER = Path("/sys/fs/cgroup")
+"""Where Linux tells the limits of the container that a process is in."""
 
 
 def open_training(
@@ -61,7 +66,19 @@ def open_training(
 
 def _fits(*stores: Store) -> bool:
     needed = sum(store.bytes_needed() for store in stores)
-    return needed <= CACHE_SHARE * psutil.virtual_memory().available
+    return needed <= CACHE_SHARE * _free_bytes()
+
+
+def _free_bytes() -> int:
+    """Memory that is free, on this machine and in the container that this process may be in."""
+    free: int = psutil.virtual_memory().available
+    try:
+        most, used = (
+            int((CONTAINER / name).read_text()) for name in ("memory.max", "memory.current")
+        )
+    except (OSError, ValueError):  # no such limit: another system, or "max"
+        return free
+    return min(free, most - used)
 
 
 @dataclass
@@ -95,6 +112,10 @@ class TrainingData:
                 batch_sampler=_Steps(start, stop, self.order.batch_size),
                 collate_fn=_collate,
                 num_workers=self.workers,
+                # Python 3.14 would start them afresh, where plugins given as files are unknown.
+                multiprocessing_context=(
+                    "fork" if self.workers and sys.platform == "linux" else None
+                ),
                 worker_init_fn=_ignore_signals,
                 pin_memory=device.type == "cuda",
                 # Its own, so that starting a loader leaves the global random state alone.
@@ -166,16 +187,25 @@ class _Samples(torch.utils.data.Dataset[_Sample | ImgtransError]):
             return error  # raised in a worker, it would arrive with the worker's traceback as text
 
     def _read(self, position: int) -> _Sample:
-        images, flips, reasons = [], [], []
-        chosen = zip(
-            (self.x, self.y), self.order.indices(position), self.order.draws(position), strict=True
-        )
-        for store, index, draw in chosen:
-            image, reason = store.read(index)
-            images.append(_crop(image, self.image_size, draw))
-            flips.append(self.flip and draw.random() < 0.5)
-            reasons.append(reason)
-        return _Sample(images[0], images[1], (flips[0], flips[1]), tuple(r for r in reasons if r))
+        (x, y), reasons = self._chosen(position)
+        draws = self.order.draws(position)
+        x, y = (_crop(i, self.image_size, d) for i, d in zip((x, y), draws, strict=True))
+        flips = [self.flip and draw.random() < 0.5 for draw in draws]
+        return _Sample(x, y, (flips[0], flips[1]), reasons)
+
+    def _chosen(self, position: int) -> tuple[tuple[Tensor, Tensor], tuple[str, ...]]:
+        """The images of a position, and why others were left out; a pair only as a whole."""
+        reasons: list[str] = []
+        index_x, index_y = self.order.indices(position)
+        for offset in range(len(self.x) if self.order.paired else 1):
+            x, why_x = self.x.read((index_x + offset) % len(self.x))
+            y, why_y = self.y.read((index_y + offset) % len(self.y))
+            broken = [why for why in (why_x, why_y) if why]
+            reasons += broken
+            if not (self.order.paired and broken):
+                return (x, y), tuple(reasons)
+        message = f"no pair of images is whole; the first: {reasons[0]}"
+        raise ImgtransError(message)
 
 
 def _crop(image: Tensor, size: int, draw: random.Random) -> Tensor:
@@ -205,38 +235,6 @@ def _stack(images: Sequence[Tensor]) -> Tensor:
     if len({image.dtype for image in images}) > 1:  # 8-bit and 16-bit files in one folder
         images = [unit(image) for image in images]
     return torch.stack(list(images))
-
-
-@dataclass(frozen=True)
-class Batch:
-    """What one step sees, as read; ``to`` makes it what networks take."""
-
-    x: Tensor
-    y: Tensor
-    flip_x: Tensor
-    flip_y: Tensor
-    broken: tuple[str, ...] = ()
-
-    def pin_memory(self) -> Batch:
-        """In memory that a GPU can copy from by itself."""
-        tensors = (self.x, self.y, self.flip_x, self.flip_y)
-        x, y, flip_x, flip_y = (tensor.pin_memory() for tensor in tensors)
-        return Batch(x, y, flip_x, flip_y, self.broken)
-
-    def to(self, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Both as ``N×C×H×W`` in [-1, 1], flipped and scaled on the device."""
-        pairs = ((self.x, self.flip_x), (self.y, self.flip_y))
-        x, y = (_finish(images, flips, device, dtype) for images, flips in pairs)
-        return x, y
-
-
-def _finish(images: Tensor, flips: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
-    scaled = to_range(images.to(device, non_blocking=True)).to(dtype)
-    mirror = flips.to(device, non_blocking=True).view(-1, 1, 1, 1)
-    flipped = torch.where(mirror, scaled.flip(-1), scaled)
-    return flipped.contiguous(
-        memory_format=torch.channels_last if device.type == "cuda" else torch.contiguous_format
-    )
 
 
 class _Steps(Sampler[list[int]]):

@@ -105,9 +105,9 @@ class Store:
         self.broken = {index: reason for index, (_, reason) in enumerate(read) if reason}
 
     def bytes_needed(self) -> int:
-        """Memory for all images, judged by the first."""
-        image, _ = self.read(0)
-        return image.numel() * image.element_size() * len(self)
+        """Memory for all images, judged by the largest of a few."""
+        few = [self.read(index)[0] for index in spread(len(self), 16)]
+        return max(image.numel() * image.element_size() for image in few) * len(self)
 
 
 def open_store(images: ImageList, dataset: Dataset) -> Store:

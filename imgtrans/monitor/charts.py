@@ -224,5 +224,5 @@ def compact(value: float) -> str:
 
 def spoken(name: str) -> str:
     """A logged name as a person would write it, cut to one short line."""
-    text = name.replace("_", " ").replace("/", " · ")
+    text = name.replace("_", " ").replace(".", " ").replace("/", " · ")
     return text if len(text) <= 80 else text[:79] + "…"

@@ -28,6 +28,8 @@ class Stop:
         self.signal: int | None = None
         self.stepping = False
         """Whether a step goes on that is worth waiting for; the loop says so."""
+        self.over = False
+        """Whether the run is ending already; further signals are then not heeded."""
 
     @property
     def exit_code(self) -> int:
@@ -37,6 +39,8 @@ class Stop:
     def handle(self, number: int, frame: FrameType | None) -> None:
         """Remember the first signal of a loop; raise KeyboardInterrupt otherwise."""
         del frame
+        if self.over:
+            return
         first, self.signal = self.signal is None, self.signal or number
         if not (first and self.stepping):
             raise KeyboardInterrupt
@@ -62,6 +66,8 @@ class Clock:
     """Seconds of earlier sessions of this run."""
     pace: float | None = None
     """Seconds per step, smoothed."""
+    step: float = 0.0
+    """Seconds of the last step, the wait for its images included."""
     _last: float = 0.0
 
     def begin(self, before: float) -> None:
@@ -72,8 +78,8 @@ class Clock:
     def tick(self) -> None:
         """A step is over."""
         now = time.perf_counter()
-        step, self._last = now - self._last, now
-        self.pace = step if self.pace is None else 0.95 * self.pace + 0.05 * step
+        self.step, self._last = now - self._last, now
+        self.pace = self.step if self.pace is None else 0.95 * self.pace + 0.05 * self.step
 
     @property
     def seconds(self) -> float:

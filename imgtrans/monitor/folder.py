@@ -12,13 +12,15 @@ import os
 import re
 import socket
 import time
+import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from filelock import FileLock, Timeout
 
-from imgtrans.problems import ImgtransError, RunInUseError
+from imgtrans.problems import ImgtransError, RecipeError, RunInUseError
+from imgtrans.recipe import shipped_recipes
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -116,11 +118,11 @@ class RunFolder:
         return content if isinstance(content, dict) else {}
 
     def write(self, name: str, content: dict[str, Any] | str) -> None:
-        """Replace a text or JSON file atomically."""
+        """Replace a text or JSON file atomically; resuming relies on them, so it is synced."""
+        from imgtrans.checkpoint import write_bytes
+
         text = content if isinstance(content, str) else json.dumps(content, indent=1) + "\n"
-        beside = self.path / f".{name}.tmp"
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(self.path / name)
+        write_bytes(self.path / name, text.encode("utf-8", "surrogateescape"))
 
     def status(self, **changes: Any) -> None:
         """Write how the run stands."""
@@ -139,29 +141,48 @@ class RunFolder:
         if self._metrics is not None:
             os.fsync(self._metrics.fileno())
 
-    def cut_metrics(self, step: int) -> None:
-        """Drop the steps after a checkpoint, which will be made again, so that none is doubled."""
+    def cut_metrics(self, step: int) -> int:
+        """Drop the steps after a checkpoint, which will be made again, so that none is doubled.
+
+        Returns:
+            How many of the steps up to it the log holds: all, unless somebody changed it.
+        """
         path = self.path / "metrics.jsonl"
         if not path.exists():
-            return
+            return 0
+        kept = 0
         beside = path.with_name(".metrics.jsonl.tmp")
         with path.open(encoding="utf-8") as old, beside.open("w", encoding="utf-8") as new:
             for line in old:
-                if not line.endswith("\n") or json.loads(line)["step"] > step:
-                    break  # a last line may be half, where the process was killed as it wrote
+                logged = _step_of(line)
+                if logged is None:
+                    continue  # the last line may be half, where the process was killed as it wrote
+                if logged > step:
+                    break
                 new.write(line)
+                kept += 1
             new.flush()
             os.fsync(new.fileno())
         beside.replace(path)
+        return kept
+
+
+def _step_of(line: str) -> int | None:
+    """The step that a whole line of the log is about."""
+    try:
+        step = json.loads(line)["step"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return step if line.endswith("\n") and isinstance(step, int) else None
 
 
 def unfinished(name: str) -> RunFolder | None:
-    """The newest run of this name that is not done, or None."""
+    """The newest run of a recipe of this name that is not done, or None."""
     pattern = re.compile(rf"{re.escape(name)}(?:-(\d+))?")
     numbered = [
         (int(match[1] or 1), path)
         for path in (RUNS.iterdir() if RUNS.is_dir() else ())
-        if (match := pattern.fullmatch(path.name)) and (path / "recipe.toml").is_file()
+        if (match := pattern.fullmatch(path.name)) and _recipe_name(path) == name
     ]
     for _, path in sorted(numbered, reverse=True):
         folder = RunFolder(path)
@@ -170,18 +191,28 @@ def unfinished(name: str) -> RunFolder | None:
     return None
 
 
+def _recipe_name(run: Path) -> object:
+    """``exp-2`` may be the second run of ``exp``, or the first of a recipe called ``exp-2``."""
+    try:
+        return tomllib.loads((run / "recipe.toml").read_text(encoding="utf-8")).get("name")
+    except (OSError, ValueError):
+        return None
+
+
 def open_run(path: Path) -> RunFolder:
     """The run folder at a path, or of that name under ``runs``.
 
     Raises:
-        ImgtransError: there is no run there.
+        RecipeError: there is no run there.
     """
     for place in (path, RUNS / path):
         if (place / "recipe.toml").is_file():
             return RunFolder(place)
     there = sorted(each.parent.name for each in RUNS.glob("*/recipe.toml"))
     message = f"{path} is no run folder; runs here: {', '.join(there) or 'none'}"
-    raise ImgtransError(message)
+    if str(path) in shipped_recipes():
+        message += f"\n  the newest unfinished run of a recipe: imgtrans run {path} --resume"
+    raise RecipeError(message)
 
 
 def _now() -> str:

@@ -7,10 +7,13 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
+from pydantic import PydanticUndefinedAnnotation
+
 from imgtrans.components import KINDS, Component, is_abstract
 from imgtrans.problems import did_you_mean
 
 if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
     from pathlib import Path
 
 HOOKS: Final[dict[str, str]] = {
@@ -63,16 +66,52 @@ def check_offer(kind: str, offered: Any) -> dict[str, type[Component]]:
             missing = ", ".join(sorted(component.__abstractmethods__))
             message = f'{hook}: "{key}" does not define {missing}'
             raise TypeError(message)
+        try:
+            component.model_rebuild(raise_errors=True)
+        except PydanticUndefinedAnnotation as error:
+            message = (
+                f'{hook}: "{key}" has a field whose type cannot be found: {error.message}; import '
+                "it outside of `if TYPE_CHECKING`"
+            )
+            raise TypeError(message) from error
     return dict(offered)
 
 
+def check_recipes(offered: Any) -> list[Traversable]:
+    """The folders that a plugin's recipes are in.
+
+    Raises:
+        TypeError: they are something else; the text says what.
+    """
+    hook = "imgtrans_recipes"
+    if offered is None:
+        return []
+    if isinstance(offered, str) or not hasattr(offered, "__iter__"):
+        message = f"{hook} must return a list of folders, not {offered!r}"
+        raise TypeError(message)
+    folders = list(offered)
+    for folder in folders:
+        if not hasattr(folder, "iterdir"):
+            message = (
+                f"{hook} must return folders as importlib.resources.files or pathlib give them, "
+                f"not {folder!r}"
+            )
+            raise TypeError(message)
+    return folders
+
+
 def import_file(path: Path) -> Any:
-    """A Python file as a module named after its stem."""
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    """A Python file as a module of a name that no other module has."""
+    name = f"imgtrans_file_{path.stem}"  # a file may be called as torch or numpy are
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         message = f"{path} is not a Python module"
         raise ImportError(message)
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module  # pydantic and pickle look a class's module up by its name
-    spec.loader.exec_module(module)
+    sys.modules[name] = module  # pydantic and pickle look a class's module up by its name
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
     return module

@@ -5,21 +5,27 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
+import sys
+from contextlib import redirect_stdout
 from functools import lru_cache
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pluggy
 
 from imgtrans import hooks
 from imgtrans.components import KINDS, Component, kind_name, kind_noun
-from imgtrans.plugins.offers import HOOKS, check_hooks, check_offer, import_file
+from imgtrans.plugins.offers import HOOKS, check_hooks, check_offer, check_recipes, import_file
 from imgtrans.plugins.record import GROUP, Plugin, UnknownComponentError
 from imgtrans.problems import RecipeError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
+
+
+LOCAL: Final = "local:"
+"""Begins the name of a class that no plugin offers, such as a notebook's."""
 
 
 class Registry:
@@ -32,6 +38,7 @@ class Registry:
         """Local Python files that were offered as plugins."""
         self._loaders: dict[str, Callable[[], Any]] = {}
         self._names: dict[type[Component], str] = {}
+        self._local: dict[str, type[Component]] = {}
         self._manager = pluggy.PluginManager("imgtrans")
         self._manager.add_hookspecs(hooks)
         for entry_point in entry_points:
@@ -50,8 +57,10 @@ class Registry:
             if twin.distribution == plugin.distribution:
                 return  # an editable and an installed copy of one distribution
             twin.why = (
-                f'two distributions call their plugin "{plugin.name}": {twin.package} and '
-                f"{plugin.package}; uninstall one of them"
+                f"{twin.why.partition(';')[0]} and {plugin.package}; uninstall all but one"
+                if twin.why
+                else f'several distributions call their plugin "{plugin.name}": {twin.package} and '
+                f"{plugin.package}; uninstall all but one"
             )
             self._loaders.pop(plugin.name, None)
         else:
@@ -89,15 +98,16 @@ class Registry:
         if loader is None:
             return plugin
         try:
-            module = loader()
+            with redirect_stdout(sys.stderr):  # what a plugin prints is no part of an answer
+                module = loader()
             self._manager.register(module, name)
             check_hooks(module, name)
             plugin.components = {
                 kind: check_offer(kind, self._call(hook, module)) for kind, hook in HOOKS.items()
             }
-            plugin.recipes = list(self._call("imgtrans_recipes", module) or ())
-        except (Exception, SystemExit) as error:  # a plugin may raise anything at all
-            if os.environ.get("IMGTRANS_STRICT") == "1":
+            plugin.recipes = check_recipes(self._call("imgtrans_recipes", module))
+        except BaseException as error:  # a plugin may raise anything at all
+            if isinstance(error, KeyboardInterrupt) or os.environ.get("IMGTRANS_STRICT") == "1":
                 raise
             plugin.error, plugin.why = error, f"{type(error).__name__}: {error}"
             plugin.components, plugin.recipes = {}, []
@@ -137,6 +147,8 @@ class Registry:
         Raises:
             UnknownComponentError: none or several answer to it; the text says which are there.
         """
+        if name.startswith(LOCAL):
+            return self._find_local(kind, name)
         plugin_name, _, key = name.rpartition("/")
         if plugin_name in self.plugins:
             plugin = self.load(plugin_name)
@@ -160,6 +172,21 @@ class Registry:
             raise UnknownComponentError(self._unknown(kind, name, known))
         return known[matches[0]]
 
+    def remember(self, component: type[Component]) -> None:
+        """A class that a program brings: found again, by its ``local:`` name, in this process."""
+        self._local[_local_name(component)] = component
+
+    def _find_local(self, kind: type[Component], name: str) -> type[Component]:
+        component = self._local.get(name)
+        if component is None or not issubclass(component, kind):
+            message = (
+                f'the {kind_noun(kind)} "{name}" is a class of the program that trained it, not of '
+                "a plugin: from Python, give load_model the class with components=[…]; for the "
+                "command line, put it into a plugin"
+            )
+            raise UnknownComponentError(message)
+        return component
+
     def _unknown(self, kind: type[Component], name: str, known: Mapping[str, Any]) -> str:
         others = [
             noun.replace("_", " ")
@@ -182,8 +209,7 @@ class Registry:
         """The full name that a recipe uses; ``local:module.Class`` where no plugin offers it."""
         if component not in self._names:
             self.load_all()
-        local = f"local:{component.__module__}.{component.__qualname__}"
-        return self._names.get(component, local)
+        return self._names.get(component) or _local_name(component)
 
     def matching(self, kind: str | None, pattern: str | None) -> Iterator[tuple[str, Plugin, str]]:
         """Kind, plugin and key of the components whose name matches; every plugin is loaded."""
@@ -196,6 +222,10 @@ class Registry:
                         fnmatch.fnmatchcase(text, pattern) for text in (full, key)
                     ):
                         yield each, plugin, key
+
+
+def _local_name(component: type[Component]) -> str:
+    return f"{LOCAL}{component.__module__}.{component.__qualname__}"
 
 
 def _broken(kind: type[Component], name: str, plugin: Plugin) -> str:

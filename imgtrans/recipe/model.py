@@ -5,7 +5,7 @@ Each field is declared free or fixed on resume (``FREE``, ``FIXED``). Never impo
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -28,6 +28,9 @@ from imgtrans.components import (
     Loss,
     dump,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 KEY = r"[A-Za-z0-9][A-Za-z0-9_-]*"
@@ -113,7 +116,7 @@ class Train(Table):
         500, description="steps between checkpoints", json_schema_extra=FREE
     )
     keep: PositiveInt = Field(
-        3, description="newest checkpoints kept, the final one included", json_schema_extra=FREE
+        3, description="newest checkpoints kept, besides the final one", json_schema_extra=FREE
     )
     generators: Adam = Field(
         Adam(), description="optimizer of the generators", json_schema_extra=FREE
@@ -123,10 +126,9 @@ class Train(Table):
     )
 
     @model_validator(mode="after")
-    def _decay_fits(self) -> Self:
-        if self.decay_steps > self.steps:
-            text = f"must be at most steps ({self.steps}); the decay ends with the training"
-            raise problem(("decay_steps",), text, self.decay_steps)
+    def _fits(self) -> Self:
+        if found := late_decay(self.decay_steps, self.steps):
+            raise ValidationError.from_exception_data(type(self).__name__, [found])
         return self
 
     def rate_factor(self, step: int) -> float:
@@ -195,15 +197,10 @@ class Recipe(Table):
         return loss
 
     @model_validator(mode="after")
-    def _sizes_fit(self) -> Self:
-        for table in ("dataset", "fallback"):
-            dataset, multiple = getattr(self, table), self.generator.multiple
-            if dataset is not None and dataset.image_size % multiple:
-                below = dataset.image_size // multiple * multiple
-                near = [size for size in (below, below + multiple) if size]
-                sizes = " or ".join(map(str, near))
-                text = f"must be a multiple of {multiple} for this generator: {sizes}"
-                raise problem((table, "image_size"), text, dataset.image_size)
+    def _fits(self) -> Self:
+        parts = {name: getattr(self, name) for name in ("dataset", "fallback", "generator")}
+        if found := misfits(parts):
+            raise ValidationError.from_exception_data(type(self).__name__, found)
         return self
 
     @property
@@ -229,8 +226,32 @@ class Recipe(Table):
         }
 
 
-def problem(location: tuple[str, ...], text: str, given: object) -> ValidationError:
+def misfits(parts: Mapping[str, Any]) -> list[InitErrorDetails]:
+    """Image sizes that the generator cannot take; parts that are missing or None are left out."""
+    generator, found = parts.get("generator"), []
+    multiple = generator.multiple if generator is not None else 1
+    if not isinstance(multiple, int) or multiple < 1:
+        text = f"is a generator whose multiple is {multiple!r}; it must be 1 or more pixels"
+        return [_problem(("generator", "use"), text, None)]
+    for table in ("dataset", "fallback"):
+        size = parts[table].image_size if parts.get(table) is not None else 0
+        if size % multiple:
+            below = size // multiple * multiple
+            sizes = " or ".join(str(near) for near in (below, below + multiple) if near)
+            text = f"must be a multiple of {multiple} for this generator: {sizes}"
+            found.append(_problem((table, "image_size"), text, size))
+    return found
+
+
+def late_decay(decay_steps: int, steps: int) -> InitErrorDetails | None:
+    """What is wrong where the rates fall for longer than there is training."""
+    if decay_steps <= steps:
+        return None
+    text = f"must be at most steps ({steps}); the decay ends with the training"
+    return _problem(("decay_steps",), text, decay_steps)
+
+
+def _problem(location: tuple[str, ...], text: str, given: object) -> InitErrorDetails:
     """A problem between several keys, shown at the one to change."""
     custom = PydanticCustomError("recipe", "{text}", {"text": text})
-    details: InitErrorDetails = {"type": custom, "loc": location, "input": given}
-    return ValidationError.from_exception_data("recipe", [details])
+    return {"type": custom, "loc": location, "input": given}

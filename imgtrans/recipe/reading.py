@@ -9,18 +9,22 @@ import importlib.resources
 import json
 import re
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tomli_w
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
+from imgtrans.components import Dataset, Generator
 from imgtrans.problems import RecipeError, as_toml, describe, did_you_mean
-from imgtrans.recipe.model import Recipe
+from imgtrans.recipe.model import Recipe, late_decay, misfits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from importlib.resources.abc import Traversable
+
+    from pydantic_core import ErrorDetails
 
 
 def shipped_recipes() -> dict[str, Traversable]:
@@ -55,9 +59,13 @@ def find_recipe(name: str, beside: Path | None = None) -> Traversable:
     Raises:
         RecipeError: there is no such recipe.
     """
-    path = (beside or Path()) / Path(name).expanduser()
-    if path.is_file():
-        return path
+    try:
+        path = (beside or Path()) / Path(name).expanduser()
+        if path.is_file():
+            return path
+    except (OSError, RuntimeError) as error:  # a name that is too long; a home that is not there
+        message = f"{name[:80]} is no recipe: {error}"
+        raise RecipeError(message) from None
     shipped = shipped_recipes()
     matches = [full for full in shipped if name in (full, full.rpartition("/")[2])]
     if name in shipped or len(matches) == 1:
@@ -97,8 +105,14 @@ def read_recipe(
     base_name = tables.pop("extends", None)
     if base_name is not None:
         tables = _extend(base_name, tables, file, say)
+    wrong = []
     for override in overrides:
-        _override(tables, override, say)
+        try:
+            _override(tables, override, say)
+        except RecipeError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise RecipeError("\n".join(wrong))
     where = f"{name} (with --set)" if overrides else name
     return check(tables, where)
 
@@ -115,12 +129,33 @@ def check(tables: dict[str, Any], where: str) -> Recipe:
     try:
         return Recipe.model_validate_json(text, strict=True)
     except ValidationError as error:
-        raise describe(error, Recipe, tables, where) from None
+        found = error.errors(include_url=False)
+        raise describe([*found, *_between_tables(tables, found)], Recipe, tables, where) from None
+
+
+def _between_tables(tables: dict[str, Any], found: Sequence[ErrorDetails]) -> list[ErrorDetails]:
+    """Problems between keys that are right by themselves, which other problems would hide."""
+    parts: dict[str, Any] = {}
+    for name, kind in (("dataset", Dataset), ("fallback", Dataset), ("generator", Generator)):
+        with suppress(ValidationError):
+            text = json.dumps(tables.get(name), default=str)
+            parts[name] = TypeAdapter(kind).validate_json(text, strict=True)
+    between = misfits(parts)
+    train = tables.get("train")
+    if isinstance(train, dict):
+        steps, decay = (train.get(name) for name in ("steps", "decay_steps"))
+        late = late_decay(decay, steps) if type(steps) is int and type(decay) is int else None
+        between += [{**late, "loc": ("train", *late["loc"])}] if late else []
+    told = {each["loc"] for each in found}
+    if ("train", "steps") in told:
+        told.add(("train", "decay_steps"))
+    new = [each for each in between if each["loc"] not in told]
+    return ValidationError.from_exception_data("recipe", new).errors() if new else []
 
 
 def _parse(file: Traversable) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return tomllib.loads(file.read_text(encoding="utf-8-sig"))  # Notepad writes a BOM
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         message = f"{file} is not a TOML file: {error}"
         raise RecipeError(message) from None
@@ -221,5 +256,13 @@ def _value(text: str) -> Any:
 
 
 def to_toml(recipe: Recipe) -> str:
-    """The resolved recipe as a file that reads back as an equal recipe."""
-    return tomli_w.dumps(recipe.tables())
+    """The resolved recipe as a file that reads back as an equal recipe.
+
+    Raises:
+        RecipeError: a component has a value that TOML cannot hold.
+    """
+    try:
+        return tomli_w.dumps(recipe.tables())
+    except TypeError as error:
+        message = f"{recipe.name} cannot be saved as a recipe: {error} (TOML has no null in arrays)"
+        raise RecipeError(message) from None

@@ -202,7 +202,10 @@ def _deep_samples(path: Path, content: bytes, shallow: Samples) -> Samples:
     The check is what makes the second decoder safe: OpenCV misreads planar TIFFs, and when it
     applies the orientation differs between formats and may differ between its versions.
     """
-    deep = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    try:
+        deep = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        deep = None
     if deep is not None and deep.dtype == np.uint16 and deep.shape[2:] >= shallow.shape[2:]:
         rgb = np.asarray(deep[..., [2, 1, 0, 3][: shallow.shape[2]]], np.uint16)
         if np.array_equal(rgb >> 8, shallow):

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
@@ -28,7 +27,9 @@ from imgtrans import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from torch import Tensor
+    from imgtrans_cyclegan.listing import FileList
+
+_Layout: TypeAlias = "dict[Split, tuple[str | None, str | None]]"
 
 
 class Download(BaseModel):
@@ -130,36 +131,70 @@ class UnpairedFolders(Dataset):
             DataNotFoundError: the root is missing.
             ImgtransError: folders are missing, empty or the same, or images too small.
         """
+        from imgtrans_cyclegan.listing import listed
+
         root = self._found()
         if root is None:
             raise DataNotFoundError(self._missing())
         folder_x, folder_y = self._folders(root, split, domains)
-        if folder_x.resolve() == folder_y.resolve():
-            message = f"{domains[0]} and {domains[1]} are the same folder, {folder_x}"
-            raise ImgtransError(message)
-        x, y = (_listed(folder, root, self.channels) for folder in (folder_x, folder_y))
+        _refuse_shared(domains, (folder_x, folder_y))
+        if split == "test":
+            for domain, test, train in zip(
+                domains, (folder_x, folder_y), self._folders(root, "train", domains), strict=True
+            ):
+                _refuse_shared(
+                    (f"the training images of {domain}", "its test images"), (train, test)
+                )
+        x, y = (listed(folder, root, self.channels) for folder in (folder_x, folder_y))
         for images in (x, y):
             self._check_sizes(images)
         return Images(x, y, paired=False)
 
-    def _layouts(self, split: Split, domains: tuple[str, str]) -> list[tuple[str, str]]:
-        keys = (getattr(self, f"{split}_x"), getattr(self, f"{split}_y"))
-        prefix = "" if split == "train" else "test_"
-        canonical = (f"{split}A", f"{split}B")
-        named = (f"{prefix}{domains[0]}", f"{prefix}{domains[1]}")
-        return [keys] if any(keys) else [canonical, named]
+    def _layouts(self, domains: tuple[str, str]) -> list[_Layout]:
+        """What each layout calls the folders; the keys leave no other where one of them is set."""
+        keys: _Layout = {
+            "train": (self.train_x, self.train_y),
+            "test": (self.test_x, self.test_y),
+        }
+        if any(name for pair in keys.values() for name in pair):
+            return [keys]
+        x, y = domains
+        return [
+            {"train": ("trainA", "trainB"), "test": ("testA", "testB")},
+            {"train": (x, y), "test": (f"test_{x}", f"test_{y}")},
+        ]
 
     def _folders(self, root: Path, split: Split, domains: tuple[str, str]) -> tuple[Path, Path]:
-        layouts = self._layouts(split, domains)
-        for pair in layouts:
-            if not all(pair):
-                given, other = (
-                    (f"{split}_x", f"{split}_y") if pair[0] else (f"{split}_y", f"{split}_x")
+        """The folders of one split, in the layout that the training images are in.
+
+        Raises:
+            NoHeldOutError: there is neither of the test folders, and no key asks for one.
+            ImgtransError: they are not there; the text says what is.
+        """
+        layouts = self._layouts(domains)
+        names = [layout[split] for layout in layouts]
+        for layout in layouts:
+            pair = layout[split]
+            if any(pair) and not all(pair):
+                given, other = ("x", "y") if pair[0] else ("y", "x")
+                message = (
+                    f"[dataset] {split}_{given} is given without {split}_{other}; name both folders"
                 )
-                message = f"[dataset] {given} is given without {other}; name both folders"
                 raise ImgtransError(message)
-            if all((root / name).is_dir() for name in pair):
-                return root / pair[0], root / pair[1]
+            if split == "test" and not any(pair):
+                message = "[dataset] names no test images"
+                raise NoHeldOutError(message)
+            if not _are_there(root, layout["train"]):
+                continue
+            if _are_there(root, pair):
+                return root / str(pair[0]), root / str(pair[1])
+            names = [pair]
+            break
+        raise self._missing_folders(root, split, names)
+
+    def _missing_folders(
+        self, root: Path, split: Split, layouts: Sequence[tuple[str | None, str | None]]
+    ) -> ImgtransError:
         there = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
         wanted = " or ".join(f"{x}/ and {y}/" for x, y in layouts)
         message = (
@@ -167,7 +202,9 @@ class UnpairedFolders(Dataset):
             f"it holds {', '.join(there) or 'no folders'}\n"
             f"  rename them, or set {split}_x and {split}_y in [dataset]"
         )
-        raise (NoHeldOutError if split == "test" else ImgtransError)(message)
+        unasked = split == "test" and not (self.test_x or self.test_y)
+        none_there = not any((root / str(name)).exists() for pair in layouts for name in pair)
+        return (NoHeldOutError if unasked and none_there else ImgtransError)(message)
 
     def _check_sizes(self, images: FileList) -> None:
         from imgtrans_cyclegan.decoding import DecodingError, image_size
@@ -191,6 +228,25 @@ class UnpairedFolders(Dataset):
             raise ImgtransError(message)
 
 
+def _are_there(root: Path, pair: tuple[str | None, str | None]) -> bool:
+    return all(name and (root / name).is_dir() for name in pair)
+
+
+def _refuse_shared(names: tuple[str, str], folders: tuple[Path, Path]) -> None:
+    """Raise where one folder is the other or lies in it: what is in it would be both."""
+    one, other = (folder.resolve() for folder in folders)
+    if one == other:
+        message = f"{names[0]} and {names[1]} are the same folder, {folders[0]}"
+        raise ImgtransError(message)
+    if one.is_relative_to(other) or other.is_relative_to(one):
+        inner, outer = folders if one.is_relative_to(other) else folders[::-1]
+        message = (
+            f"{inner} lies inside {outer}, so its images would be both {names[0]} and {names[1]}\n"
+            "  move one of the folders out of the other"
+        )
+        raise ImgtransError(message)
+
+
 def _every_tenth(say: Callable[[str], None]) -> Callable[[int, int | None], None]:
     """Tells of a download at each tenth of it, or every 64 MiB where its size is unknown."""
     told = 0
@@ -203,48 +259,3 @@ def _every_tenth(say: Callable[[str], None]) -> Callable[[int, int | None], None
             say(f"  {received / 2**20:,.0f}{of} MiB")
 
     return progress
-
-
-@dataclass(frozen=True)
-class FileList:
-    """The images below one folder, sorted by their names."""
-
-    folder: Path
-    root: Path
-    paths: Sequence[Path]
-    channels: int
-
-    def __len__(self) -> int:
-        """How many files there are."""
-        return len(self.paths)
-
-    def __getitem__(self, index: int, /) -> Tensor:
-        """``C×H×W``, uint8 or uint16, upright.
-
-        Raises:
-            DecodingError: the file cannot be decoded.
-        """
-        from imgtrans_cyclegan.decoding import decode
-
-        return decode(self.paths[index], self.channels)
-
-    def name(self, index: int, /) -> str:
-        """The path below the root, or whole outside it, with forward slashes on every system."""
-        path = self.paths[index]
-        below = path.is_relative_to(self.root)
-        return (path.relative_to(self.root) if below else path).as_posix()
-
-
-def _listed(folder: Path, root: Path, channels: int) -> FileList:
-    from imgtrans_cyclegan.decoding import EXTENSIONS
-
-    paths = sorted(
-        Path(parent, name)
-        for parent, _, names in os.walk(folder)  # does not follow links: they may form a loop
-        for name in names
-        if Path(name).suffix.lower() in EXTENSIONS and not name.startswith(".")
-    )
-    if not paths:
-        message = f"{folder} holds no image ({', '.join(sorted(EXTENSIONS))})"
-        raise ImgtransError(message)
-    return FileList(folder, root, paths, channels)

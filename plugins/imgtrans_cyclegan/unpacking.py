@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _CHUNK = 1 << 20
 _MOST_MEMBERS = 500_000
 _MOST_EXPANSION = 200  # times its packed size; images hardly shrink
+_LEAST_TOTAL = 256 << 20  # bytes that any archive may unpack to
 _SMALL = 16 << 20  # bytes that any member may have: blank images do shrink a lot
 # What zipfile raises when the bytes make no sense to it, or are encrypted.
 _DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError)
@@ -52,6 +53,9 @@ def unpack(archive: Path, folder: Path, limit_bytes: int) -> None:
             if len(members) > _MOST_MEMBERS:
                 message = f"it has {len(members)} members; at most {_MOST_MEMBERS} are unpacked"
                 raise ArchiveError(message)
+            # A few small members may expand a lot; all together must not.
+            most = max(_LEAST_TOTAL, _MOST_EXPANSION * archive.stat().st_size)
+            limit_bytes = min(limit_bytes, most)
             # All are checked before one is written.
             targets = [(member, _relative_path(member)) for member in members]
             left = limit_bytes
