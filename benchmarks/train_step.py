@@ -2,8 +2,8 @@
 
 Both start from the same weights and see the same batch, in alternating rounds. The textbook step
 makes the fakes again in each discriminator step, detaches nothing and has torch's default Adam, as
-the seed does; ours has the fused one. Compare only the ratio: the rates depend on the machine and on
-what else it does.
+the seed does; ours has the fused one. Compare only the ratio: the rates depend on the machine and
+on what else it does.
 
 Usage: python benchmarks/train_step.py [RECIPE] [--rounds N] [--set KEY=VALUE]
 """

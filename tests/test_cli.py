@@ -136,7 +136,18 @@ def test_a_run_from_the_command_line_shows_its_plan_and_how_to_use_it(tmp_path):
     done = call("run", "tiny.toml", "--device", "cpu", "--name", "mine")
     assert done.exit_code == 0, done.output
     words = " ".join(done.output.split())
-    for part in ("runs/mine", "2 steps of 2 images", "PSNR", "report.html", "load_model"):
+    for part in (
+        "recipe mine: summer_to_winter, winter_to_summer",
+        "data summer 6 · winter 6 to train on",
+        "networks 2 generators of ",
+        "2 discriminators of ",
+        "device cpu, float32",
+        "plan 2 steps of 2 images a domain: 0.67 epochs",
+        "results runs/mine",
+        "PSNR",
+        "report.html",
+        "load_model",
+    ):
         assert part in words
 
 

@@ -18,6 +18,7 @@ def test_a_terminal_shows_every_fact_whatever_its_width(width):
     display._last = 0
     display.update(417, lambda: facts)
     display._progress.refresh()
+    assert display._progress.live.refresh_per_second <= 4
     shown = " ".join(screen.getvalue().split())
     display.stop()
     for fact in ("417/4,000", "left", "cycle 0.123/0.123", "5.6 images/s", "2,596 MiB"):

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from imgtrans_seasons import scenes
+from imgtrans_seasons.canvas import Canvas
 
 Floats = npt.NDArray[np.float64]
 
@@ -70,6 +71,69 @@ def test_light_and_composition_vary_from_scene_to_scene() -> None:
     summer, winter = _scenes(0, 24)
     for season in (summer, winter):
         assert season.std(0).mean() > 0.1
+
+
+PAINTERS = (
+    "sky.paint_clouds", "terrain.paint_mountain", "terrain.paint_cliff", "terrain.paint_meadow",
+    "plants.paint_wood", "plants.paint_conifer", "plants.paint_leafy", "water.paint_lake",
+    "water.paint_river", "water.paint_path", "things.paint_field", "things.paint_boulder",
+    "things.paint_cabin", "things.paint_shadow",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("painter", PAINTERS)
+def test_every_kind_of_thing_is_in_some_of_thirty_scenes(
+    painter: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = _scenes(0, 30)
+    monkeypatch.setattr(f"imgtrans_seasons.scenes.{painter}", lambda *_: None)
+    changed = sum(
+        np.any(a != b, axis=(1, 2, 3)) for a, b in zip(drawn, _scenes(0, 30), strict=True)
+    )
+    assert np.count_nonzero(changed) >= 2
+
+
+def test_what_is_far_fades_into_the_haze(monkeypatch: pytest.MonkeyPatch) -> None:
+    hazy = _scenes(0, 12)[0]
+    monkeypatch.setattr("imgtrans_seasons.sky.Light.through", lambda self, colour, depth: colour)
+    assert hazy.std() < _scenes(0, 12)[0].std()
+
+
+def test_nothing_stands_in_the_water(monkeypatch: pytest.MonkeyPatch) -> None:
+    stood = []
+
+    def look(canvas: Canvas, light: object, place: tuple[float, float], *_: object) -> None:
+        stood.append(canvas.is_wet(*place))
+
+    for painter in ("plants.paint_conifer", "plants.paint_leafy", "things.paint_boulder"):
+        monkeypatch.setattr(f"imgtrans_seasons.scenes.{painter}", look)
+    _scenes(0, 30)
+    assert len(stood) > 50
+    assert not any(stood)
+
+
+def _table(source: Floats, target: Floats) -> Floats:
+    """The mean colour that each of 16³ colours of `source` has in `target`."""
+    bins = _bins(source).ravel()
+    count = np.bincount(bins, minlength=16**3)
+    sums = [np.bincount(bins, target[..., c].ravel(), 16**3) for c in range(3)]
+    mean: Floats = np.stack(sums, 1) / np.maximum(count, 1)[:, None]
+    mean[count == 0] = target.mean((0, 1, 2))
+    return mean
+
+
+def _bins(image: Floats) -> npt.NDArray[np.int64]:
+    levels = (image * 15.99).astype(np.int64)
+    bins: npt.NDArray[np.int64] = (levels[..., 0] * 16 + levels[..., 1]) * 16 + levels[..., 2]
+    return bins
+
+
+@pytest.mark.parametrize("to_winter", [True, False])
+def test_no_table_of_all_colours_explains_the_other_season(to_winter: bool) -> None:
+    known, held_out = _scenes(0, 150), _scenes(1, 60)
+    source, target = (0, 1) if to_winter else (1, 0)
+    changed = _table(known[source], known[target])[_bins(held_out[source])]
+    assert _psnr(changed, held_out[target]) < 19.5  # though it was fitted with the truth
 
 
 @pytest.mark.parametrize("to_winter", [True, False])

@@ -31,7 +31,10 @@ class Landscapes(Dataset):
     """
 
     scenes: PositiveInt = Field(
-        1000, description="training scenes of each season", json_schema_extra=FIXED
+        1000,
+        le=TEST_SCENES_FROM // 2,
+        description="training scenes of each season",
+        json_schema_extra=FIXED,
     )
     test_scenes: PositiveInt = Field(
         100, description="held-out scenes, drawn in both seasons", json_schema_extra=FIXED

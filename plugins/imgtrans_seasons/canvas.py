@@ -60,6 +60,8 @@ class Canvas:
         self.step = 1.0 / rows
         self.half = columns / rows / 2.0
         self.pixels = np.zeros((2, 3, rows, columns), np.float32)
+        self.wet = np.zeros((rows, columns), np.bool_)
+        """Where water lies: nothing that stands on the ground may stand there."""
         self.y = ((np.arange(rows, dtype=np.float32) + 0.5) / rows).reshape(-1, 1)
         self.x = ((np.arange(columns, dtype=np.float32) + 0.5) / rows - self.half).reshape(1, -1)
         self.x = self.x.astype(np.float32)
@@ -84,6 +86,11 @@ class Canvas:
         """Lays `colour` (broadcasting to 2×3×h×w) over the patch by `alpha` in [0, 1]."""
         view = self.pixels[:, :, patch.rows, patch.columns]
         view += (colour - view) * alpha
+
+    def is_wet(self, x: float, y: float) -> bool:
+        """Whether water lies at a place, or a little above or beside it."""
+        patch = self.patch(y - 0.015, y + 0.01, x - 0.02, x + 0.02)
+        return patch is not None and bool(self.wet[patch.rows, patch.columns].any())
 
     def finish(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
         """Summer and winter as H×W×3 bytes."""

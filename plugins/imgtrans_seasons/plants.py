@@ -14,10 +14,16 @@ if TYPE_CHECKING:
 
 Tree = Literal["conifer", "leafy"]
 
-NEEDLES = (0.11, 0.25, 0.17)
+DARK_NEEDLES = (0.11, 0.25, 0.17)
+LIGHT_NEEDLES = (0.27, 0.44, 0.17)
 LEAVES = ((0.30, 0.50, 0.13), (0.40, 0.55, 0.14), (0.24, 0.44, 0.16))
 BARK = (0.34, 0.26, 0.21)
 TWIGS = (0.42, 0.33, 0.30)
+
+
+def needle_green(kind: float) -> Array:
+    """The green of conifers, from nearly black to that of grass; `kind` tells trees apart."""
+    return mix(rgb(DARK_NEEDLES), rgb(LIGHT_NEEDLES), (kind * 7.31) % 1.0)
 
 
 def paint_conifer(
@@ -40,7 +46,7 @@ def paint_conifer(
     toward = np.clip(0.5 + 2.6 * across * np.float32(light.side) + 0.5 * (rough - 0.5), 0.0, 1.0)
     shade = toward * (0.25 + 0.75 * phase)
     lying = smooth(0.42, 0.80, phase * (0.55 + 0.75 * rough)) * (0.55 + 0.45 * toward)
-    needles = light.on(rgb(NEEDLES), shade)[None]
+    needles = light.on(needle_green(x), shade)[None]
     colour = cover(needles, light.snow(0.35 + 0.65 * toward), lying * 0.85)
     _paint_trunk(canvas, light, place, height * 0.09, height * 0.022, depth)
     canvas.paint(patch, light.through(colour, depth), canvas.coverage(inside))
@@ -122,15 +128,16 @@ def _limbs(rng: np.random.Generator, x: float, base: float, height: float) -> Ar
 
 
 def _paint_limbs(canvas: Canvas, light: Light, patch: Patch, limbs: Array, depth: float) -> None:
-    """The branches, with a rim of snow in winter on the side that looks up."""
+    """The trunk, and in winter the branches too: in summer leaves hide them."""
     ax, ay, bx, by, half = (limbs[:, column].reshape(-1, 1, 1) for column in range(5))
     length = (bx - ax) ** 2 + (by - ay) ** 2
     along = ((patch.x - ax) * (bx - ax) + (patch.y - ay) * (by - ay)) / length
     along = np.clip(along, 0.0, 1.0)
     away = np.hypot(patch.x - ax - along * (bx - ax), patch.y - ay - along * (by - ay))
-    inside = (half * (1.0 - 0.5 * along) - away).max(0)
+    inside = half * (1.0 - 0.5 * along) - away
+    shown = np.stack((canvas.coverage(inside[0]), canvas.coverage(inside.max(0))))
     bark = light.on(pair(BARK), 0.5)
-    canvas.paint(patch, light.through(bark, depth), canvas.coverage(inside))
+    canvas.paint(patch, light.through(bark, depth), shown[:, None])
 
 
 def _paint_trunk(
@@ -183,7 +190,7 @@ def paint_wood(
     rough = sample("grain", patch.x * scale + offset, patch.y * scale, canvas.step * 0.06 / height)
     shade = np.clip(0.95 - 0.9 * down + 0.8 * (rough - 0.5), 0.0, 1.0)
     if kind == "conifer":
-        needles = light.on(rgb(NEEDLES), shade)[None]
+        needles = light.on(needle_green(offset), shade)[None]
         lying = smooth(0.45, 0.95, rough + 0.35 - 0.55 * down) * 0.65
         colour, dense = cover(needles, light.snow(0.35 + 0.6 * shade), lying), 1.0
     else:

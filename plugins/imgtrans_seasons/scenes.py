@@ -101,7 +101,8 @@ def _paint_plain(canvas: Canvas, light: Light, horizon: float, rng: np.random.Ge
         if rng.uniform() < 0.85:
             far_edge = horizon + 0.05 + room * float(rng.uniform(0.02, 0.3))
             span = (far_edge, far_edge + room * float(rng.uniform(0.2, 0.55)))
-            things.paint_field(canvas, light, horizon, span, offset)
+            crop: things.Crop = ("grain", "rye", "reed")[int(rng.integers(3))]
+            things.paint_field(canvas, light, horizon, span, offset, crop)
         if rng.uniform() < 0.5:
             water.paint_path(canvas, light, horizon + 0.04, offset, lean)
 
@@ -132,19 +133,29 @@ def _paint_one(
     leafy: float,
     rng: np.random.Generator,
 ) -> None:
-    """A tree, or now and then a boulder or a cabin; size and haze follow from how near it is."""
+    """A tree, or now and then a boulder or a cabin; size and haze follow from how near it is.
+
+    It stands on dry land, or nowhere. A tree draws its crown from a generator of its own, so what
+    one scene has at a shore does not depend on its size in pixels.
+    """
     base = horizon + 0.05 + (1.0 - horizon) * 0.92 * near
-    place = (float(rng.uniform(-1.0, 1.0)) * canvas.half, base)
+    tries = [float(rng.uniform(-1.0, 1.0)) * canvas.half for _ in range(4)]
+    x = next((x for x in tries if not canvas.is_wet(x, base)), None)
     height = (0.12 + 0.55 * near) * float(rng.uniform(0.75, 1.2))
     depth = 0.22 * (1.0 - near)
-    what = rng.uniform()
+    what, kind = rng.uniform(), rng.uniform()
+    crown = np.random.Generator(np.random.PCG64(int(rng.integers(2**32))))
+    if x is None:
+        return
+    place = (x, base)
     if what < 0.16:
+        things.paint_shadow(canvas, light, place, 0.3 * height)
         things.paint_boulder(canvas, light, place, 0.4 * height)
         return
     things.paint_shadow(canvas, light, place, 0.42 * height)
     if what < 0.24:
         things.paint_cabin(canvas, light, place, 0.35 * height, depth)
-    elif rng.uniform() < leafy:
-        plants.paint_leafy(canvas, light, place, 0.85 * height, depth, rng)
+    elif kind < leafy:
+        plants.paint_leafy(canvas, light, place, 0.85 * height, depth, crown)
     else:
         plants.paint_conifer(canvas, light, place, height, depth)

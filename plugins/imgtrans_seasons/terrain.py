@@ -9,6 +9,7 @@ import numpy as np
 
 from imgtrans_seasons.canvas import Canvas, Patch, cover, pair, rgb
 from imgtrans_seasons.noise import Array, line, mix, sample, smooth
+from imgtrans_seasons.plants import needle_green
 
 if TYPE_CHECKING:
     from imgtrans_seasons.sky import Light
@@ -77,18 +78,19 @@ def paint_mountain(canvas: Canvas, light: Light, ridge: Ridge, snowline: float) 
     summer = mix(slope, snow, 0.85 * old_snow)
     lying = (1.0 - 0.88 * steep) * 0.96
     colour = cover(summer[None], snow, lying)
-    colour = mix(colour, *_forest(canvas, light, patch, shade, below / low))
+    forest = _forest(canvas, light, patch, shade, below / low, ridge.offset[0])
+    colour = mix(colour, *forest)
     canvas.paint(patch, light.through(colour, ridge.depth), canvas.coverage(below))
 
 
 def _forest(
-    canvas: Canvas, light: Light, patch: Patch, shade: Array, below: Array
+    canvas: Canvas, light: Light, patch: Patch, shade: Array, below: Array, ridge_offset: float
 ) -> tuple[Array, Array]:
     """The conifers on a mountain's foot: their colour, and how densely they stand."""
     stand = sample("grain", patch.x * 0.9, patch.y * 0.45, canvas.step * 0.9)
     where = sample("cloud", patch.x * 0.4, patch.y * 0.9, canvas.step * 0.9)
     dense = smooth(0.50, 0.75, below + 0.5 * (where - 0.5) + 0.2 * (stand - 0.5))
-    needles = light.on(rgb((0.12, 0.26, 0.19)), np.clip(shade + 0.7 * (stand - 0.5), 0.0, 1.0))
+    needles = light.on(needle_green(ridge_offset), np.clip(shade + 0.7 * (stand - 0.5), 0.0, 1.0))
     dusted = smooth(0.60, 0.95, stand) * 0.6
     return cover(needles[None], light.snow(0.2 + 0.8 * shade), dusted), dense
 
@@ -118,19 +120,25 @@ def paint_cliff(canvas: Canvas, light: Light, side: float, base: float, height: 
 
 @dataclass(frozen=True)
 class Meadow:
-    """A stretch of grassland: its far edge, how much that edge rolls, and how far it is."""
+    """A stretch of grassland: its far edge, how much that edge rolls, and how far it is.
+
+    ``dry``, ``lush`` and ``heath`` tell how yellow, how light and how heathy it is, each up to 1.
+    """
 
     base: float
     roll: float
     depth: float
     offset: tuple[float, float]
     dry: float
+    lush: float
+    heath: float
 
 
 def draw_meadow(rng: np.random.Generator, base: float, roll: float, depth: float) -> Meadow:
     """A meadow whose far edge lies about `base`."""
     offset = (float(rng.uniform()), float(rng.uniform()))
-    return Meadow(base, roll, depth, offset, float(rng.uniform(0.0, 0.7)))
+    dry, lush, heath = (float(rng.uniform(0.0, most)) for most in (0.7, 1.0, 0.6))
+    return Meadow(base, roll, depth, offset, dry, lush, heath)
 
 
 def edge(canvas: Canvas, meadow: Meadow) -> Array:
@@ -141,7 +149,10 @@ def edge(canvas: Canvas, meadow: Meadow) -> Array:
 
 
 def paint_meadow(canvas: Canvas, light: Light, meadow: Meadow) -> None:
-    """Grass from the meadow's far edge to the bottom; in winter an unbroken cover of snow."""
+    """Grass and heath from the meadow's far edge to the bottom; snow covers the grass alone.
+
+    Both have the same green in summer. Heath, evergreen, is told by its clumps and not by colour.
+    """
     top = edge(canvas, meadow)
     patch = canvas.patch(float(top.min()) - 0.01, 1.0)
     if patch is None:
@@ -152,11 +163,17 @@ def paint_meadow(canvas: Canvas, light: Light, meadow: Meadow) -> None:
     u, v = patch.x * away * np.float32(0.5) + meadow.offset[0], away + meadow.offset[1]
     swell = sample("cloud", u, v, canvas.step)
     tuft = sample("grain", u * 1.5, v * 1.5, canvas.step * 1.5)
-    shade = np.clip(0.30 + 0.85 * swell + 0.32 * (tuft - 0.5) * smooth(0.0, 0.3, below), 0.0, 1.0)
+    where = sample("cloud", u * 0.8 + 0.37, v * 0.8 + 0.61, canvas.step)
+    heath = smooth(1.02 - 0.5 * meadow.heath, 1.08 - 0.5 * meadow.heath, where)
+    clumps = sample("grain", u * 0.8, v * 0.8, canvas.step * 0.8) - 0.5
+    rough = 0.32 * (tuft - 0.5) * smooth(0.0, 0.3, below) + 1.1 * heath * clumps
+    shade = np.clip(0.30 + 0.85 * swell * (1.0 - 0.3 * heath) + rough, 0.0, 1.0)
     shade *= 0.8 + 0.2 * smooth(0.12, 0.0, below)
-    dry = smooth(0.55, 0.95, 1.0 - swell) * meadow.dry
-    grass = mix(pair((0.38, 0.58, 0.17))[:1], pair((0.62, 0.58, 0.29))[:1], dry)
-    colour = cover(light.on(grass, shade), light.snow(0.15 + 0.85 * shade), np.ones_like(shade))
+    dry = smooth(0.55, 0.95, 1.0 - swell) * meadow.dry * (1.0 - heath)
+    green = mix(pair((0.19, 0.36, 0.15))[:1], pair((0.38, 0.58, 0.17))[:1], meadow.lush)
+    grass = mix(green, pair((0.62, 0.58, 0.29))[:1], dry)
+    lying = 1.0 - heath * (0.92 - 0.5 * smooth(0.05, 0.3, clumps))
+    colour = cover(light.on(grass, shade), light.snow(0.15 + 0.85 * shade), lying)
     # Straw shows through the snow where the grass was dry, and tells the two apart in winter.
     colour[1] = mix(colour[1], light.on(rgb((0.66, 0.58, 0.42)), shade), 0.30 * dry)
     canvas.paint(patch, light.through(colour, meadow.depth), canvas.coverage(below))

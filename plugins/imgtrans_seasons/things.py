@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
@@ -12,6 +12,10 @@ from imgtrans_seasons.noise import Array, line, mix, sample, smooth
 if TYPE_CHECKING:
     from imgtrans_seasons.sky import Light
 
+Crop = Literal["grain", "rye", "reed"]
+
+ROWS: Final[dict[Crop, float]] = {"grain": 26.0, "rye": 34.0, "reed": 13.0}
+"""How close the rows of a crop stand."""
 GRANITE = (0.66, 0.63, 0.60)
 
 
@@ -29,9 +33,17 @@ def paint_shadow(canvas: Canvas, light: Light, place: tuple[float, float], reach
 
 
 def paint_field(
-    canvas: Canvas, light: Light, horizon: float, span: tuple[float, float], offset: float
+    canvas: Canvas,
+    light: Light,
+    horizon: float,
+    span: tuple[float, float],
+    offset: float,
+    crop: Crop,
 ) -> None:
-    """A strip of ripe grain, gold in summer; in winter ploughed earth, snow in its furrows.
+    """A strip of one crop, whose rows tell what it is; winter does something else to each.
+
+    Ripe grain is gold in summer and ploughed earth in winter; rye is green in both; broad rows of
+    reed are gold in both.
 
     Args:
         canvas: what to paint on.
@@ -39,6 +51,7 @@ def paint_field(
         horizon: y at which the furrows would meet.
         span: y of the far and of the near edge.
         offset: tells one field from another.
+        crop: what grows there.
     """
     patch = canvas.patch(span[0] - 0.02, span[1] + 0.03)
     if patch is None:
@@ -49,16 +62,26 @@ def paint_field(
     end = np.float32(1.4 + 2.4 * ((offset * 7.0) % 1.0)) - np.abs(across - (offset - 0.5) * 3.0)
     inside = np.minimum(patch.y - span[0] - 0.05 * wave, span[1] + 0.05 * wave - patch.y)
     inside = np.minimum(inside, end * down)
-    furrow = 0.5 + 0.5 * np.sin(across * np.float32(26.0))
+    furrow = 0.5 + 0.5 * np.sin(across * np.float32(ROWS[crop]))
     # Far off the furrows run together, and would shimmer.
     furrow = mix(np.array(0.5, np.float32), furrow, smooth(0.04, 0.25, down))
     ears = sample("grain", patch.x * 0.6, patch.y * 1.6, canvas.step * 1.6)
     shade = np.clip(0.55 + 0.35 * furrow + 0.3 * (ears - 0.5), 0.0, 1.0)
-    gold = light.on(rgb((0.94, 0.77, 0.36)), shade)
-    earth = light.on(rgb((0.36, 0.28, 0.23)), 0.2 + 0.6 * shade)
-    earth = mix(earth, light.snow(0.6), 0.42 * smooth(0.45, 1.0, furrow))
-    colour = light.through(np.stack((gold, earth)), 0.16)
+    colour = light.through(_crop_colour(light, crop, shade, furrow, offset), 0.16)
     canvas.paint(patch, colour, canvas.coverage(inside))
+
+
+def _crop_colour(light: Light, crop: Crop, shade: Array, furrow: Array, offset: float) -> Array:
+    snowy = 0.42 * smooth(0.45, 1.0, furrow)
+    if crop == "rye":
+        lush = (offset * 13.0) % 1.0
+        green = light.on(mix(rgb((0.19, 0.36, 0.15)), rgb((0.38, 0.58, 0.17)), lush), shade)
+        return np.stack((green, mix(green, light.snow(0.6), 0.5 * snowy)))
+    gold = light.on(rgb((0.94, 0.77, 0.36)), shade)
+    if crop == "reed":
+        return np.stack((gold, mix(gold, light.snow(0.6), 0.5 * snowy)))
+    earth = light.on(rgb((0.36, 0.28, 0.23)), 0.2 + 0.6 * shade)
+    return np.stack((gold, mix(earth, light.snow(0.6), snowy)))
 
 
 def paint_boulder(canvas: Canvas, light: Light, place: tuple[float, float], size: float) -> None:
@@ -71,7 +94,7 @@ def paint_boulder(canvas: Canvas, light: Light, place: tuple[float, float], size
     up = (np.float32(base) - patch.y) / np.float32(size)
     rough = sample("crag", across * 0.1 + np.float32(x), up * 0.1, canvas.step / size * 0.1)
     round_ = 1.0 - np.sqrt((across * 1.15) ** 2 + (up * 1.45) ** 2) + 0.22 * (rough - 0.5)
-    inside = np.minimum(round_, up) * size
+    inside = np.minimum(round_, up - 0.22 * across**2) * size
     toward = 0.45 + 0.75 * across * np.float32(light.side) + 0.5 * (up - 0.3)
     shade = np.clip(toward + 0.5 * (rough - 0.5), 0.0, 1.0)
     lying = smooth(0.26, 0.44, up + 0.25 * (rough - 0.5) - 0.2 * across**2)

@@ -35,8 +35,11 @@ def paint_lake(
     middle = np.float32((offset - 0.5) * canvas.half)
     across = (patch.x - middle + wobble * 0.5) / np.float32(canvas.half * width)
     bend = np.clip(1.0 - across**2, 0.0, 1.0)
-    # Signed distances: to the straight far shore, and to the bent near one.
-    inside = np.minimum(patch.y - shore, (bend**0.5 * (0.85 + 0.5 * near) - down) * reach)
+    # Signed distances: to the far shore, which is nearly straight, and to the bent near one.
+    far = line("crag", patch.x * 0.5 + np.float32(offset), 0.8, canvas.step * 0.5) - 0.5
+    inside = np.minimum(
+        patch.y - shore + 0.03 * far, (bend**0.5 * (0.85 + 0.5 * near) - down) * reach
+    )
     _paint_water(canvas, light, patch, shore, inside, freezes=True)
 
 
@@ -84,11 +87,13 @@ def _paint_water(
     bank = light.on(rgb((0.58, 0.53, 0.45)), 0.6)
     canvas.paint(patch, bank, canvas.coverage(inside + 0.008) * 0.8)
     alpha = canvas.coverage(inside)
+    canvas.wet[patch.rows, patch.columns] |= inside > 0
     ripple = sample("grain", patch.x * 0.22, patch.y * 2.2, canvas.step * 1.5)
     mirrored = _mirror(canvas, patch, shore)
     deep = smooth(0.0, 0.5, patch.y - np.float32(shore))
     water = light.on(mix(rgb((0.13, 0.27, 0.40)), rgb((0.06, 0.16, 0.28)), deep), 0.7)
-    clear = mix(mirrored * rgb((0.62, 0.80, 0.92)), water, 0.45 + 0.25 * deep)
+    # Calm water has the very colours of the sky, which winter leaves alone while lakes freeze.
+    clear = mix(mirrored * rgb((0.88, 0.95, 1.0)), water, 0.08 + 0.30 * deep)
     clear = clear + 0.10 * (ripple - 0.5) * (light.direct + 0.3)
     if not freezes:
         canvas.paint(patch, clear, alpha)
