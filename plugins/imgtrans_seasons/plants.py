@@ -26,6 +26,11 @@ def needle_green(kind: float) -> Array:
     return mix(rgb(DARK_NEEDLES), rgb(LIGHT_NEEDLES), (kind * 7.31) % 1.0)
 
 
+def grass_green(lush: float) -> Array:
+    """The green of meadows, heath and rye: dark where `lush` is 0, light where it is 1."""
+    return mix(rgb((0.19, 0.36, 0.15)), rgb((0.38, 0.58, 0.17)), lush)
+
+
 def paint_conifer(
     canvas: Canvas, light: Light, place: tuple[float, float], height: float, depth: float
 ) -> None:

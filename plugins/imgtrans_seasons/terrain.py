@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from imgtrans_seasons.canvas import Canvas, Patch, cover, pair, rgb
+from imgtrans_seasons.canvas import Canvas, Patch, cover, rgb
 from imgtrans_seasons.noise import Array, line, mix, sample, smooth
-from imgtrans_seasons.plants import needle_green
+from imgtrans_seasons.plants import grass_green, needle_green
 
 if TYPE_CHECKING:
     from imgtrans_seasons.sky import Light
@@ -170,8 +170,7 @@ def paint_meadow(canvas: Canvas, light: Light, meadow: Meadow) -> None:
     shade = np.clip(0.30 + 0.85 * swell * (1.0 - 0.3 * heath) + rough, 0.0, 1.0)
     shade *= 0.8 + 0.2 * smooth(0.12, 0.0, below)
     dry = smooth(0.55, 0.95, 1.0 - swell) * meadow.dry * (1.0 - heath)
-    green = mix(pair((0.19, 0.36, 0.15))[:1], pair((0.38, 0.58, 0.17))[:1], meadow.lush)
-    grass = mix(green, pair((0.62, 0.58, 0.29))[:1], dry)
+    grass = mix(grass_green(meadow.lush)[None], rgb((0.62, 0.58, 0.29))[None], dry)
     lying = 1.0 - heath * (0.92 - 0.5 * smooth(0.05, 0.3, clumps))
     colour = cover(light.on(grass, shade), light.snow(0.15 + 0.85 * shade), lying)
     # Straw shows through the snow where the grass was dry, and tells the two apart in winter.

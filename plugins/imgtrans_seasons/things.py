@@ -8,6 +8,7 @@ import numpy as np
 
 from imgtrans_seasons.canvas import Canvas, Patch, cover, pair, rgb
 from imgtrans_seasons.noise import Array, line, mix, sample, smooth
+from imgtrans_seasons.plants import grass_green
 
 if TYPE_CHECKING:
     from imgtrans_seasons.sky import Light
@@ -74,8 +75,7 @@ def paint_field(
 def _crop_colour(light: Light, crop: Crop, shade: Array, furrow: Array, offset: float) -> Array:
     snowy = 0.42 * smooth(0.45, 1.0, furrow)
     if crop == "rye":
-        lush = (offset * 13.0) % 1.0
-        green = light.on(mix(rgb((0.19, 0.36, 0.15)), rgb((0.38, 0.58, 0.17)), lush), shade)
+        green = light.on(grass_green((offset * 13.0) % 1.0), shade)
         return np.stack((green, mix(green, light.snow(0.6), 0.5 * snowy)))
     gold = light.on(rgb((0.94, 0.77, 0.36)), shade)
     if crop == "reed":
