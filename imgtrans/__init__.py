@@ -1,7 +1,7 @@
 """imgtrans: translate images from one look into another.
 
-The whole public API, for plugin authors and for use as a library. Importing it never imports torch;
-what needs torch is imported when it is first used.
+The whole public API, for plugin authors and for use as a library. Every name is imported when it
+is first used, so nothing imports torch but what needs it.
 """
 
 from __future__ import annotations
@@ -9,35 +9,58 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
-
-from imgtrans.components import (
-    FIXED,
-    FREE,
-    Component,
-    Dataset,
-    Discriminator,
-    Generator,
-    ImageList,
-    Images,
-    Loss,
-    PerDirection,
-    ResidualBlock,
-    Split,
-    Term,
-    Terms,
-)
-from imgtrans.hooks import hookimpl
-from imgtrans.problems import DataNotFoundError, ImgtransError, NoHeldOutError, RecipeError
-from imgtrans.recipe import Recipe, read_recipe
-
 if TYPE_CHECKING:
+    from pydantic import Field
+
+    from imgtrans.components import (
+        FIXED,
+        FREE,
+        Component,
+        Dataset,
+        Discriminator,
+        Generator,
+        ImageList,
+        Images,
+        Loss,
+        PerDirection,
+        ResidualBlock,
+        Split,
+        Term,
+        Terms,
+    )
+    from imgtrans.hooks import hookimpl
     from imgtrans.inference import load_model
+    from imgtrans.problems import DataNotFoundError, ImgtransError, NoHeldOutError, RecipeError
+    from imgtrans.recipe import Recipe, read_recipe
     from imgtrans.translation import Translation
 
 __version__ = "0.1.0"
 
-_LAZY = {"load_model": "imgtrans.inference", "Translation": "imgtrans.translation"}
+_HOMES = {
+    "imgtrans.components": (
+        "FIXED",
+        "FREE",
+        "Component",
+        "Dataset",
+        "Discriminator",
+        "Generator",
+        "ImageList",
+        "Images",
+        "Loss",
+        "PerDirection",
+        "ResidualBlock",
+        "Split",
+        "Term",
+        "Terms",
+    ),
+    "imgtrans.hooks": ("hookimpl",),
+    "imgtrans.inference": ("load_model",),
+    "imgtrans.problems": ("DataNotFoundError", "ImgtransError", "NoHeldOutError", "RecipeError"),
+    "imgtrans.recipe": ("Recipe", "read_recipe"),
+    "imgtrans.translation": ("Translation",),
+    "pydantic": ("Field",),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = (
     "FIXED",
@@ -69,8 +92,13 @@ __all__ = (
 
 
 def __getattr__(name: str) -> Any:
-    """Import what needs torch when it is first asked for."""
-    if name in _LAZY:
-        return getattr(import_module(_LAZY[name]), name)
+    """Import each name when it is first asked for: pydantic takes a while, torch seconds."""
+    if name in _HOME:
+        value = globals()[name] = getattr(import_module(_HOME[name]), name)
+        return value
     message = f"module 'imgtrans' has no attribute {name!r}"
     raise AttributeError(message)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

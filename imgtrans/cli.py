@@ -1,6 +1,7 @@
 """The command line. Commands parse, call and print; what they do lives elsewhere.
 
-Nothing here imports torch at module level, so that ``--help`` and ``list-components`` start fast.
+Nothing here imports torch or pydantic at module level, so that ``--help`` and ``list-components``
+start fast.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imgtrans import __version__
-from imgtrans.components import KINDS
+from imgtrans.hooks import HOOKS
 from imgtrans.problems import ImgtransError
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def run(
         "imgtrans list-components generator", "imgtrans list-components --match 'res*' --json"
     ),
 )
-@click.argument("kind", required=False, type=click.Choice(list(KINDS)))
+@click.argument("kind", required=False, type=click.Choice(list(HOOKS)))
 @click.option("--match", metavar="PATTERN", help="Only names that match, such as 'res*'.")
 @click.option("--plugins", is_flag=True, help="List plugins instead, with errors in full.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -176,7 +177,7 @@ def _plugin_row(plugin: Plugin) -> dict[str, str]:
 
 def _print_components(rows: list[dict[str, str]], broken: list[dict[str, str]]) -> None:
     width = max((len(row["name"]) for row in rows), default=0)
-    for kind in KINDS:
+    for kind in HOOKS:
         chosen = [row for row in rows if row["kind"] == kind]
         if chosen:
             click.echo(click.style(kind.replace("_", " "), bold=True))

@@ -5,7 +5,7 @@ Hooks only register. There are no lifecycle hooks, so the order of plugins canno
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pluggy
 
@@ -17,6 +17,15 @@ if TYPE_CHECKING:
 
 hookspec = pluggy.HookspecMarker("imgtrans")
 hookimpl = pluggy.HookimplMarker("imgtrans")
+
+HOOKS: Final[dict[str, str]] = {
+    "generator": "imgtrans_generators",
+    "discriminator": "imgtrans_discriminators",
+    "residual_block": "imgtrans_residual_blocks",
+    "loss": "imgtrans_losses",
+    "dataset": "imgtrans_datasets",
+}
+"""The hook of each kind."""
 
 
 @hookspec

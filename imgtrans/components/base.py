@@ -26,7 +26,8 @@ class Component(BaseModel):
     """A replaceable part: its fields are the recipe's parameters, and ``build`` makes the part."""
 
     # Defaults are not validated: recipes are read as strict JSON, which would refuse a Path's.
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    # A class is only prepared for validation when it validates: listing components does not.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:

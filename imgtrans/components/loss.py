@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class PerDirection(BaseModel):
     """One number for each direction."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
     x_to_y: float = Field(
         ge=0, allow_inf_nan=False, description="from x to y", json_schema_extra=FREE
     )

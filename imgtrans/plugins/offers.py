@@ -5,25 +5,17 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from pydantic import PydanticUndefinedAnnotation
 
 from imgtrans.components import KINDS, Component, is_abstract
+from imgtrans.hooks import HOOKS
 from imgtrans.problems import did_you_mean
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
     from pathlib import Path
-
-HOOKS: Final[dict[str, str]] = {
-    "generator": "imgtrans_generators",
-    "discriminator": "imgtrans_discriminators",
-    "residual_block": "imgtrans_residual_blocks",
-    "loss": "imgtrans_losses",
-    "dataset": "imgtrans_datasets",
-}
-"""The hook of each kind."""
 
 
 def check_hooks(module: Any, name: str) -> None:
@@ -66,15 +58,20 @@ def check_offer(kind: str, offered: Any) -> dict[str, type[Component]]:
             missing = ", ".join(sorted(component.__abstractmethods__))
             message = f'{hook}: "{key}" does not define {missing}'
             raise TypeError(message)
-        try:
-            component.model_rebuild(raise_errors=True)
-        except PydanticUndefinedAnnotation as error:
-            message = (
-                f'{hook}: "{key}" has a field whose type cannot be found: {error.message}; import '
-                "it outside of `if TYPE_CHECKING`"
-            )
-            raise TypeError(message) from error
+        if not component.__pydantic_fields_complete__:
+            _explain_incomplete(hook, key, component)
     return dict(offered)
+
+
+def _explain_incomplete(hook: str, key: str, component: type[Component]) -> None:
+    try:
+        component.model_rebuild(raise_errors=True)
+    except PydanticUndefinedAnnotation as error:
+        message = (
+            f'{hook}: "{key}" has a field whose type cannot be found: {error.message}; import '
+            "it outside of `if TYPE_CHECKING`"
+        )
+        raise TypeError(message) from error
 
 
 def check_recipes(offered: Any) -> list[Traversable]:

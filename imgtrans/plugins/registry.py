@@ -15,7 +15,8 @@ import pluggy
 
 from imgtrans import hooks
 from imgtrans.components import KINDS, Component, kind_name, kind_noun
-from imgtrans.plugins.offers import HOOKS, check_hooks, check_offer, check_recipes, import_file
+from imgtrans.hooks import HOOKS
+from imgtrans.plugins.offers import check_hooks, check_offer, check_recipes, import_file
 from imgtrans.plugins.record import GROUP, Plugin, UnknownComponentError
 from imgtrans.problems import RecipeError, did_you_mean
 

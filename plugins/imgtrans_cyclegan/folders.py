@@ -7,7 +7,6 @@ module level.
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -35,7 +34,7 @@ _Layout: TypeAlias = "dict[Split, tuple[str | None, str | None]]"
 class Download(BaseModel):
     """Where a data set is published as a zip archive."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     addresses: tuple[str, ...] = Field(
         min_length=1,
@@ -207,6 +206,8 @@ class UnpairedFolders(Dataset):
         return (NoHeldOutError if unasked and none_there else ImgtransError)(message)
 
     def _check_sizes(self, images: FileList) -> None:
+        from concurrent.futures import ThreadPoolExecutor
+
         from imgtrans_cyclegan.decoding import DecodingError, image_size
 
         def too_small(path: Path) -> str | None:
