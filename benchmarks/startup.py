@@ -13,13 +13,16 @@ import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import click
 
+SCRIPT = str(Path(sys.executable).with_name("imgtrans"))
+"""What people start, as it was installed beside this Python."""
 COMMANDS = {
     "bare imports": ["-c", "import click, pydantic, rich"],
-    "--help": ["-m", "imgtrans", "--help"],
-    "list-components": ["-m", "imgtrans", "list-components"],
+    "--help": [SCRIPT, "--help"],
+    "list-components": [SCRIPT, "list-components"],
 }
 
 
