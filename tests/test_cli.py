@@ -1,5 +1,6 @@
 """The command line as a person meets it: its words, its exit codes, and no traceback."""
 
+import gc
 import json
 import subprocess
 import sys
@@ -9,7 +10,10 @@ from click.testing import CliRunner
 from imgtrans_cyclegan import UnpairedFolders
 from toys import tiny_recipe
 
+import imgtrans
 from imgtrans.cli import main
+from imgtrans.components import KINDS
+from imgtrans.hooks import HOOKS
 from imgtrans.recipe import shipped_recipes, to_toml
 
 
@@ -23,10 +27,11 @@ def call(*arguments):
     return CliRunner().invoke(main, arguments)
 
 
-def without_torch(*arguments):
-    """Run a command in a process of its own that fails when torch is imported."""
+def without(module, *arguments):
+    """Run a command in a process of its own that fails when the module is imported."""
     code = (
-        "import sys; sys.modules['torch'] = None\nfrom imgtrans.cli import main\nmain(sys.argv[1:])"
+        f"import sys; sys.modules['{module}'] = None\n"
+        "from imgtrans.cli import main\nmain(sys.argv[1:])"
     )
     command = [sys.executable, "-c", code, *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
@@ -44,9 +49,30 @@ def without_torch(*arguments):
     ],
 )
 def test_fast_commands_never_import_torch(arguments):
-    done = without_torch(*arguments)
+    done = without("torch", *arguments)
     assert "Traceback" not in done.stderr
     assert done.returncode == (2 if "no_such_recipe" in arguments else 0)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["--version"]])
+def test_help_never_waits_for_pydantic(arguments):
+    assert without("pydantic", *arguments).returncode == 0
+
+
+def test_every_public_name_is_there_and_listed():
+    assert set(imgtrans.__all__) <= set(dir(imgtrans))
+    assert all(getattr(imgtrans, name) is not None for name in imgtrans.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'loadmodel'"):
+        _ = imgtrans.loadmodel
+
+
+def test_every_kind_has_a_hook_and_every_hook_a_kind():
+    assert list(HOOKS) == list(KINDS)
+
+
+def test_listing_components_leaves_the_garbage_collector_on():
+    call("list-components")
+    assert gc.isenabled()
 
 
 @pytest.mark.parametrize("command", [[], ["run"], ["list-components"], ["validate"]])
