@@ -91,13 +91,15 @@ __all__ = (
 )
 
 
-def __getattr__(name: str) -> Any:
-    """Import each name when it is first asked for: pydantic takes a while, torch seconds."""
-    if name in _HOME:
-        value = globals()[name] = getattr(import_module(_HOME[name]), name)
-        return value
-    message = f"module 'imgtrans' has no attribute {name!r}"
-    raise AttributeError(message)
+if not TYPE_CHECKING:  # where type checkers see the names themselves, and misspelt ones too
+
+    def __getattr__(name: str) -> Any:
+        """Import each name when it is first asked for: pydantic takes a while, torch seconds."""
+        if name in _HOME:
+            value = globals()[name] = getattr(import_module(_HOME[name]), name)
+            return value
+        message = f"module 'imgtrans' has no attribute {name!r}"
+        raise AttributeError(message)
 
 
 def __dir__() -> list[str]:

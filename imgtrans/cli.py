@@ -175,11 +175,13 @@ def list_components(
 def _uncollected() -> Iterator[None]:
     """No search for garbage during imports, nor as Python ends: a fifth of the whole time."""
     atexit.register(gc.freeze)
+    was_on = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        gc.enable()
+        if was_on:
+            gc.enable()
 
 
 def _plugin_row(plugin: Plugin) -> dict[str, str]:

@@ -61,7 +61,7 @@ def test_help_never_waits_for_pydantic(arguments):
 
 def test_every_public_name_is_there_and_listed():
     assert set(imgtrans.__all__) <= set(dir(imgtrans))
-    assert all(getattr(imgtrans, name) is not None for name in imgtrans.__all__)
+    assert all(hasattr(imgtrans, name) for name in imgtrans.__all__)
     with pytest.raises(AttributeError, match="no attribute 'loadmodel'"):
         _ = imgtrans.loadmodel
 

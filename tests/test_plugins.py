@@ -107,6 +107,19 @@ WRONG = {
         + GOOD.replace("def build", "size: Decimal = 1\n    def build"),
         "import it outside of `if TYPE_CHECKING`",
     ),
+    "a field of no type that a recipe can set": (
+        GOOD.replace("def build", "size: Odd = None\n    def build").replace(
+            "class Same", "class Odd: pass\n\nclass Same"
+        ),
+        "Unable to generate pydantic-core schema",
+    ),
+    "names for type checkers only, in a nested table": (
+        "from __future__ import annotations\nfrom pydantic import BaseModel\n"
+        + GOOD.replace("def build", "size: Inner = None\n    def build").replace(
+            "class Same", "class Inner(BaseModel):\n    number: Decimal = 1\n\nclass Same"
+        ),
+        "import it outside of `if TYPE_CHECKING`",
+    ),
     "anything at all": (
         "class Gone(BaseException): ...\nraise Gone('away')",
         "Gone: away",

@@ -64,7 +64,7 @@ def test_changing_use_discards_the_tables_other_keys_and_says_so(tmp_path):
     written(tmp_path, 'extends = "quickstart"\n[dataset]\nuse = "unpaired-folders"\nroot = "x"\n')
     recipe = read_recipe("mine.toml", say=said.append)
     assert recipe.dataset.image_size == 128  # not quickstart's 64
-    assert "discarded the keys of the old one: image_size, scenes, test_scenes" in said[0]
+    assert "discarded the keys of the old one: image_size, flip, scenes, test_scenes" in said[0]
 
 
 def test_the_order_of_tables_changes_nothing(tmp_path):

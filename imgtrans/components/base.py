@@ -26,7 +26,7 @@ class Component(BaseModel):
     """A replaceable part: its fields are the recipe's parameters, and ``build`` makes the part."""
 
     # Defaults are not validated: recipes are read as strict JSON, which would refuse a Path's.
-    # A class is only prepared for validation when it validates: listing components does not.
+    # What a plugin offers is prepared to validate once, when it loads; kinds and bases never.
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
     @classmethod

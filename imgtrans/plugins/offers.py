@@ -58,12 +58,12 @@ def check_offer(kind: str, offered: Any) -> dict[str, type[Component]]:
             missing = ", ".join(sorted(component.__abstractmethods__))
             message = f'{hook}: "{key}" does not define {missing}'
             raise TypeError(message)
-        if not component.__pydantic_fields_complete__:
-            _explain_incomplete(hook, key, component)
+        _prepare(hook, key, component)
     return dict(offered)
 
 
-def _explain_incomplete(hook: str, key: str, component: type[Component]) -> None:
+def _prepare(hook: str, key: str, component: type[Component]) -> None:
+    """Let pydantic look at the fields' types now, and not when a recipe first names it."""
     try:
         component.model_rebuild(raise_errors=True)
     except PydanticUndefinedAnnotation as error:

@@ -206,7 +206,7 @@ class UnpairedFolders(Dataset):
         return (NoHeldOutError if unasked and none_there else ImgtransError)(message)
 
     def _check_sizes(self, images: FileList) -> None:
-        from concurrent.futures import ThreadPoolExecutor
+        from concurrent.futures import ThreadPoolExecutor  # not needed to list components
 
         from imgtrans_cyclegan.decoding import DecodingError, image_size
 
