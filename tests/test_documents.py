@@ -1,6 +1,8 @@
 """What the documents show works as it stands."""
 
 import re
+import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -32,8 +34,18 @@ def test_the_recipe_for_ones_own_folders_is_valid_and_downloads_nothing(tmp_path
     assert recipe.fallback is None
 
 
+def test_the_component_to_begin_with_passes_its_test(tmp_path):
+    component, test = blocks(ROOT / "CONTRIBUTING.md", "python")
+    (tmp_path / "scaled.py").write_text(component)
+    (tmp_path / "test_scaled.py").write_text(test)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert " passed" in done.stdout, done.stdout
+    assert done.returncode == 0, done.stdout
+
+
 def test_the_component_to_begin_with_can_be_built(tmp_path):
-    (text,) = blocks(ROOT / "CONTRIBUTING.md", "python")
+    text, _ = blocks(ROOT / "CONTRIBUTING.md", "python")
     (tmp_path / "scaled.py").write_text(text)
     registry = Registry(metadata.entry_points(group="imgtrans.v1"))
     registry.add_file(tmp_path / "scaled.py")
