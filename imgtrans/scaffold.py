@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NAME: Final = r"[a-z][a-z0-9]*(-[a-z0-9]+)*"
+LONGEST: Final = 30
+"""Letters of a name: with more, the templates' lines would be too long for their linter."""
 
 _FILES: Final = {
     "pyproject.toml": "pyproject.toml.txt",
@@ -79,15 +81,15 @@ def new_plugin(name: str, kinds: Sequence[str], into: Path) -> list[Path]:
 
 
 def _refuse_wrong(name: str) -> None:
-    if re.fullmatch(NAME, name) and not name.startswith("imgtrans"):
+    if re.fullmatch(NAME, name) and not name.startswith("imgtrans") and len(name) <= LONGEST:
         return
     better = re.sub(r"[^a-z0-9]+", "-", name.lower()).removeprefix("imgtrans")
     better = better.lstrip("-0123456789").rstrip("-")
     message = (
-        f'"{name}" is no name for a plugin: use lower-case letters, digits and single "-", without '
-        "imgtrans, which the package's name gets by itself"
+        f'"{name}" is no name for a plugin: use lower-case letters, digits and single "-", '
+        f"{LONGEST} of them at most, without imgtrans, which the package's name gets by itself"
     )
-    if re.fullmatch(NAME, better):
+    if re.fullmatch(NAME, better) and len(better) <= LONGEST:
         message += f'; such as "{better}"'
     raise RecipeError(message)
 
@@ -131,7 +133,9 @@ def _words(name: str, module: str, kinds: Sequence[str]) -> dict[str, str]:
 
 def _module(kinds: Sequence[str]) -> str:
     """The plugin's module: imports, one component per kind, one hook per kind."""
-    words = {"dataclass": "from dataclasses import dataclass\n" if "dataset" in kinds else ""}
+    words = {
+        "dataclass": "from dataclasses import dataclass, replace\n" if "dataset" in kinds else ""
+    }
     words["imports"] = _imports({name for kind in kinds for name in _PUBLIC[kind]})
     words["types"] = "    from imgtrans import Term, Translation\n" if "loss" in kinds else ""
     tensor = {"residual_block", "loss", "dataset"} & set(kinds)

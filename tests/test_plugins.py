@@ -88,6 +88,10 @@ WRONG = {
         GOOD.replace("imgtrans_residual_blocks", "imgtrans_residual_block"),
         'did you mean "imgtrans_residual_blocks"?',
     ),
+    "a hook without its mark": (
+        GOOD + "\ndef imgtrans_losses():\n    return {}\n",
+        '"imgtrans_losses" is not marked: put @hookimpl above it',
+    ),
     "wrong class": (GOOD.replace('"same": Same', '"same": int'), "subclass of ResidualBlock"),
     "wrong kind": (
         GOOD.replace("imgtrans_residual_blocks", "imgtrans_losses"),

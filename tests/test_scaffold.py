@@ -38,8 +38,9 @@ def test_its_tests_pass_at_once_whatever_the_kind(tmp_path):
 
 @pytest.mark.parametrize("kinds", [*([kind] for kind in HOOKS), list(HOOKS)], ids=str)
 def test_its_code_is_as_its_own_linter_wants_it(tmp_path, kinds):
-    new_plugin("my-wavelet", *kinds)
-    folder = tmp_path / "imgtrans-my-wavelet"
+    name = "squeeze-excitation-attention-3d" if len(kinds) == 1 else "w"
+    new_plugin(name[:30], *kinds)
+    folder = tmp_path / f"imgtrans-{name[:30]}"
     for command in (["check"], ["format", "--check"]):
         done = in_folder(folder, "ruff", *command, "--no-cache")
         assert done.returncode == 0, done.stdout
@@ -75,6 +76,7 @@ def test_its_wheel_installs_and_every_snippet_of_its_readme_is_valid(tmp_path):
         ("2d haar", '"d-haar"'),
         ("a--b", '"a-b"'),
         ("../up", '"up"'),
+        ("a" * 31, "30 of them at most"),
     ],
 )
 def test_what_is_no_name_is_refused_with_one_that_is(tmp_path, name, better):

@@ -1,11 +1,12 @@
 """For each check of ``imgtrans.testing`` a component that is wrong in just that."""
 
 import itertools
-import os
+import random
 
 import torch
 from pydantic import ConfigDict, field_serializer, field_validator
 from torch import nn
+from torch.autograd.function import once_differentiable
 
 from imgtrans import (
     Dataset,
@@ -31,6 +32,19 @@ class Net(nn.Module):
 
     def forward(self, images):
         return self.function(self.conv, images)
+
+
+class Once(torch.autograd.Function):
+    """The identity, whose gradient has no gradient."""
+
+    @staticmethod
+    def forward(context, values):
+        return values.clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(context, gradient):
+        return gradient
 
 
 def generator(function):
@@ -171,11 +185,11 @@ def odd_weights(conv, images):
 
 
 class OddWeights(Generator):
-    """A generator whose weights come from the operating system."""
+    """A generator whose weights come from Python's own random numbers."""
 
     def build(self, channels_in, channels_out):
         network = Net(odd_weights, channels_in)
-        nn.init.constant_(network.conv.bias, int.from_bytes(os.urandom(2)) / 2**16)
+        nn.init.constant_(network.conv.bias, random.random())
         return network
 
 
@@ -197,8 +211,10 @@ def in_place(translation):
     return translation.fake.mean()
 
 
-def real(translation):
-    return sum(scores.mean() for scores in translation.discriminate(translation.target))
+def backward_itself(translation):
+    value = translation.fake.mean()
+    value.backward()
+    return value.detach()
 
 
 WRONG = {
@@ -211,7 +227,7 @@ WRONG = {
     "keeps_shape": (generator(lambda conv, im: torch.tanh(conv(im))[..., 1:]), "keep the shape"),
     "keeps_shape, square only": (
         generator(lambda conv, im: torch.tanh(conv(im) + conv(im).mT)),
-        "fails on images of 2×3×64×128",
+        "fails on images of 2×1×64×128",
     ),
     "stays_in_range": (generator(lambda conv, im: conv(im)), "end it in a tanh"),
     "trains_every_parameter": (
@@ -239,12 +255,27 @@ WRONG = {
         "must make finite logits",
     ),
     "differentiates_twice": (
-        discriminator(lambda conv, im: conv(im.detach()).mean((1, 2, 3))),
+        discriminator(lambda conv, im: Once.apply(conv(im)).mean((2, 3))[:, :1]),
         "cannot be differentiated twice",
     ),
     "is_a_finite_number": (loss(lambda t: (t.fake - t.source).abs()), "without dimensions"),
     "is_a_finite_number, infinite": (loss(lambda t: (t.fake * 0).mean().log()), "returns -inf"),
     "reaches_what_it_trains": (loss(lambda t: t.fake.detach().mean()), "no gradient"),
+    "is_a_finite_number, no term": (loss(None), "must return a term"),
+    "reaches_what_it_trains, by itself": (loss(backward_itself), "calls backward"),
+    "reaches_what_it_trains, not finite": (
+        loss(lambda t: (t.fake - t.fake).square().sum().sqrt() + t.fake.mean()),
+        "not finite",
+    ),
+    "leaves_the_translation_alone, gradient": (
+        loss(lambda t: t.target.requires_grad_().mean() + t.fake.mean()),
+        "changes translation.target",
+    ),
+    "keeps_shape, colour only": (
+        generator(lambda conv, im: torch.tanh(conv(im) * torch.ones(3, 1, 1))),
+        "makes (1, 3, 64, 64) of (1, 1, 64, 64)",
+    ),
+    "scores_every_image, none": (discriminator(lambda conv, im: ()), "no scores at all"),
     "reaches_what_it_trains, discriminators": (
         loss(lambda t: t.fake.mean(), lambda t: t.replayed.mean()),
         "the discriminators' term of Made gives the discriminators no gradient",

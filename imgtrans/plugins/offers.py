@@ -26,7 +26,11 @@ def check_hooks(module: Any, name: str) -> None:
     """
     known = {*HOOKS.values(), "imgtrans_recipes"}
     for attribute in dir(module):
-        marked = hasattr(getattr(module, attribute, None), "imgtrans_impl")
+        value = getattr(module, attribute, None)
+        marked = hasattr(value, "imgtrans_impl")
+        if attribute in known and callable(value) and not marked:
+            message = f'"{attribute}" is not marked: put @hookimpl above it'
+            raise TypeError(message)
         if marked and attribute not in known:
             message = f'"{attribute}" is no hook of imgtrans{did_you_mean(attribute, known)}'
             raise TypeError(message)

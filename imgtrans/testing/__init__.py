@@ -47,7 +47,8 @@ def parametrize_with_checks(module: str) -> pytest.MarkDecorator:
         module: what the plugin's entry point names; it need not be installed.
 
     Raises:
-        TypeError: a hook is misspelt or returns what hooks must not; the text says which.
+        TypeError: a hook is misspelt or returns what hooks must not, or the module offers no
+            component; the text says which.
     """
     cases = [
         pytest.param(component, check, id=f"{name}-{check.__name__}")
@@ -71,6 +72,9 @@ def components_of(module: str) -> dict[str, type[Component]]:
         for name, component in check_offer(kind, offered() if offered else None).items():
             found[f"{kind}/{name}"] = component
             registry().remember(component)  # nested ones are found though nothing is installed
+    if not found:
+        message = f"{module} offers no component, so there is nothing to check"
+        raise TypeError(message)
     return found
 
 

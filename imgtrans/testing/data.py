@@ -40,7 +40,7 @@ def _lists(component: type[Component]) -> Iterator[tuple[str, ImageList]]:
 
 
 def has_images_to_the_end(component: type[Component]) -> None:
-    """``len`` is how many there are, and each of them can be read and has a name of its own."""
+    """``len`` is how many there are: the last can be read, and each has a name of its own."""
     for where, images in _lists(component):
         count = len(images)
         names = {images.name(index) for index in range(count)}
@@ -60,7 +60,7 @@ def has_images_to_the_end(component: type[Component]) -> None:
 
 def makes_images(component: type[Component]) -> None:
     """``C×H×W`` with the dataset's channels; uint8, uint16, or float in [0, 1]."""
-    channels = getattr(example(component), "channels", 3)
+    channels = example(component).channels  # type: ignore[attr-defined]
     for where, images in _lists(component):
         for index in range(min(FEW, len(images))):
             found = _wrong(images[index], channels)

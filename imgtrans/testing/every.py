@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import subprocess
@@ -39,11 +40,10 @@ def imports_quickly_and_without_torch(component: type[Component]) -> None:
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )  # fmt: skip
     if done.returncode:
-        cause = done.stderr.strip().splitlines()[-1]
-        message = (
-            f"{module} cannot be imported where torch is missing ({cause}): import torch, and what "
-            "needs it, inside `build` or in a second module"
-        )
+        cause = (done.stderr.strip().splitlines() or ["it ends Python"])[-1]
+        message = f"{module} cannot be imported in a fresh process: {cause}"
+        if "torch" in cause:
+            message += "; import torch, and what needs it, inside `build` or in a second module"
         raise CheckError(message)
     seconds = float(done.stdout.splitlines()[-1])
     if seconds > SECONDS:
@@ -86,7 +86,8 @@ def survives_a_recipe(component: type[Component]) -> None:
     made = example(component)
     tables = made.model_dump(mode="json", exclude_none=True)
     try:
-        again = component.model_validate(tomllib.loads(tomli_w.dumps(tables)))
+        read = tomllib.loads(tomli_w.dumps(tables))
+        again = component.model_validate_json(json.dumps(read), strict=True)  # as recipes are
     except (TypeError, ValueError) as error:
         message = (
             f"the fields of {component.__name__} cannot be saved in a recipe and read again: "

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
 import tempfile
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from imgtrans.building import seeded
 from imgtrans.components import Component, Dataset, kind_noun
-from imgtrans.training import seed_everything
 from imgtrans.translation import Direction, Translation
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 class CheckError(AssertionError):
@@ -60,11 +58,12 @@ def toy_images(count: int = 2, size: tuple[int, int] = (64, 64), channels: int =
 def toy_folder() -> Path:
     """A folder with ``trainA``, ``trainB``, ``testA``, ``testB``: three PNGs of 48×40 in each.
 
-    It lies in the system's temporary folder, once per process.
+    It lies in the system's temporary folder until the process ends.
     """
     from PIL import Image
 
     root = Path(tempfile.mkdtemp(prefix="imgtrans-toys-"))
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
     pixels = toy_images(12, (40, 48)).add(1).mul(127.5).byte().permute(0, 2, 3, 1).numpy()
     for number, picture in enumerate(pixels):
         folder = root / ("trainA", "trainB", "testA", "testB")[number // 3]
@@ -99,7 +98,7 @@ def translation_of(**images: Tensor) -> Translation:
     source = images.pop("source", toy_images())
     target = images.pop("target", source.flip(0))
     channels = source.shape[1]
-    with seeded():
+    with seeded("0"):
         discriminator = nn.Sequential(
             nn.Conv2d(channels, 4, 4, 2, 1), nn.Softplus(), nn.Conv2d(4, 1, 4, 2, 1)
         )
@@ -111,11 +110,3 @@ def translation_of(**images: Tensor) -> Translation:
             raise TypeError(message)
         translation.__dict__[name] = image
     return translation
-
-
-@contextmanager
-def seeded(seed: int = 0) -> Iterator[None]:
-    """The same random numbers inside at every call; torch's go on undisturbed outside."""
-    with torch.random.fork_rng(devices=[]):
-        seed_everything(seed, 0)
-        yield

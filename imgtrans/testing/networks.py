@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from torch import Tensor, nn
 
+from imgtrans.building import seeded
 from imgtrans.components import Generator, kind_noun
-from imgtrans.testing.material import CheckError, example, seeded, toy_images
+from imgtrans.testing.material import CheckError, example, toy_images
 
 if TYPE_CHECKING:
     from imgtrans.components import Component
@@ -20,8 +21,12 @@ BLOCK_CHANNELS: Final = (8, 64)
 def _network(component: type[Component], *channels: int) -> nn.Module:
     """Built from the same random numbers at every call."""
     made: Any = example(component)
-    with seeded():
-        network: nn.Module = made.build(*channels)
+    with seeded("0"):
+        network = made.build(*channels)
+    if not isinstance(network, nn.Module):
+        found = type(network).__name__
+        message = f"{component.__name__}.build must return a torch.nn.Module, not a {found}"
+        raise CheckError(message)
     return network
 
 
@@ -65,11 +70,13 @@ def _require_shape(component: type[Component], images: Tensor, made: Any) -> Non
 
 
 def keeps_shape(component: type[Component]) -> None:
-    """Square images and others, one and several; sides are multiples of ``multiple``."""
-    network, side = _generator(component), _side(component)
-    for count, size in ((1, (side, side)), (2, (side, side)), (2, (side, 2 * side))):
-        images = toy_images(count, size)
-        _require_shape(component, images, _run(component, network, images))
+    """Square images and others, grey and in colour; sides are multiples of ``multiple``."""
+    side = _side(component)
+    for channels in (1, CHANNELS):
+        network = _network(component, channels, channels)
+        for count, size in ((1, (side, side)), (2, (side, side)), (2, (side, 2 * side))):
+            images = toy_images(count, size, channels)
+            _require_shape(component, images, _run(component, network, images))
 
 
 def block_keeps_shape(component: type[Component]) -> None:
@@ -140,7 +147,7 @@ def comes_back_from_its_weights(component: type[Component]) -> None:
     network, images = _generator(component), _images(component)
     _run(component, network, images)  # so that running statistics are not the first ones
     made: Any = example(component)
-    with seeded(1):
+    with seeded("1"):
         again = made.build(CHANNELS, CHANNELS)
     again.load_state_dict(network.state_dict())
     with torch.no_grad():
@@ -191,16 +198,20 @@ def exports(component: type[Component]) -> None:
 
 def _scores(component: type[Component], network: nn.Module, images: Tensor) -> tuple[Any, ...]:
     made = _run(component, network, images)
-    return tuple(made) if isinstance(made, (tuple, list)) else (made,)
+    scales = tuple(made) if isinstance(made, (tuple, list)) else (made,)
+    if not scales:
+        message = f"the discriminator {component.__name__} makes no scores at all"
+        raise CheckError(message)
+    return scales
 
 
 def scores_every_image(component: type[Component]) -> None:
     """Logits, one or more per image; several scales are a tuple of tensors."""
-    network = _network(component, CHANNELS)
-    for count in (1, 2):
-        for scores in _scores(component, network, toy_images(count, (128, 128))):
-            wrong = not isinstance(scores, Tensor) or scores.shape[:1] != (count,)
-            if wrong or not scores.isfinite().all():
+    for channels, count in ((1, 2), (CHANNELS, 1), (CHANNELS, 2)):
+        network, images = _network(component, channels), toy_images(count, (128, 128), channels)
+        for scores in _scores(component, network, images):
+            wrong = not isinstance(scores, Tensor) or scores.shape[:2] != (count, 1)
+            if wrong or not scores.numel() or not scores.isfinite().all():
                 found = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
                 message = (
                     f"the discriminator {component.__name__} makes {found} of {count} images; it "
