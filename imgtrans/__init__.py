@@ -36,31 +36,19 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    "imgtrans.components": (
-        "FIXED",
-        "FREE",
-        "Component",
-        "Dataset",
-        "Discriminator",
-        "Generator",
-        "ImageList",
-        "Images",
-        "Loss",
-        "PerDirection",
-        "ResidualBlock",
-        "Split",
-        "Term",
-        "Terms",
-    ),
-    "imgtrans.hooks": ("hookimpl",),
-    "imgtrans.inference": ("load_model",),
-    "imgtrans.problems": ("DataNotFoundError", "ImgtransError", "NoHeldOutError", "RecipeError"),
-    "imgtrans.recipe": ("Recipe", "read_recipe"),
-    "imgtrans.translation": ("Translation",),
-    "pydantic": ("Field",),
+_ELSEWHERE = {
+    "DataNotFoundError": "imgtrans.problems",
+    "Field": "pydantic",
+    "ImgtransError": "imgtrans.problems",
+    "NoHeldOutError": "imgtrans.problems",
+    "Recipe": "imgtrans.recipe",
+    "RecipeError": "imgtrans.problems",
+    "Translation": "imgtrans.translation",
+    "hookimpl": "imgtrans.hooks",
+    "load_model": "imgtrans.inference",
+    "read_recipe": "imgtrans.recipe",
 }
-_HOME = {name: module for module, names in _HOMES.items() for name in names}
+"""Where the names come from that are not of ``imgtrans.components``."""
 
 __all__ = (
     "FIXED",
@@ -95,8 +83,9 @@ if not TYPE_CHECKING:  # where type checkers see the names themselves, and missp
 
     def __getattr__(name: str) -> Any:
         """Import each name when it is first asked for: pydantic takes a while, torch seconds."""
-        if name in _HOME:
-            value = globals()[name] = getattr(import_module(_HOME[name]), name)
+        if name in __all__:
+            home = import_module(_ELSEWHERE.get(name, "imgtrans.components"))
+            value = globals()[name] = getattr(home, name)
             return value
         message = f"module 'imgtrans' has no attribute {name!r}"
         raise AttributeError(message)

@@ -6,12 +6,9 @@ start fast.
 
 from __future__ import annotations
 
-import atexit
-import gc
 import io
 import json
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +16,11 @@ import click
 
 from imgtrans import __version__
 from imgtrans.hooks import HOOKS
+from imgtrans.listing import plugin_row, print_components, uncollected
 from imgtrans.problems import ImgtransError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from imgtrans.plugins import Plugin, Registry
+    from imgtrans.plugins import Registry
 
 
 class _Commands(click.Group):
@@ -144,7 +140,7 @@ def list_components(
     files: tuple[Path, ...],
 ) -> None:
     """List what recipes can name with `use`, and what could not be loaded and why."""
-    with _uncollected():
+    with uncollected():
         registry = _add_files(files)
         rows = [
             {
@@ -157,60 +153,18 @@ def list_components(
             }
             for each, plugin, key in registry.matching(kind, match)
         ]
-    broken = [_plugin_row(plugin) for plugin in registry.broken()]
+    broken = [plugin_row(plugin) for plugin in registry.broken()]
     if as_json:
         listed: dict[str, Any] = {"components": rows, "not_loaded": broken}
         if plugins:
-            listed = {"plugins": [_plugin_row(plugin) for plugin in registry.plugins.values()]}
+            listed = {"plugins": [plugin_row(plugin) for plugin in registry.plugins.values()]}
         click.echo(json.dumps(listed, indent=1))
     elif plugins:
         for plugin in registry.plugins.values():
             why = (plugin.why or "loaded").replace("\n", "\n    ")
             click.echo(f"{plugin.name:<20} {plugin.package:<24} {why}")
     else:
-        _print_components(rows, broken)
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """No search for garbage during imports, nor as Python ends: a fifth of the whole time."""
-    atexit.register(gc.freeze)
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
-
-
-def _plugin_row(plugin: Plugin) -> dict[str, str]:
-    return {
-        "plugin": plugin.name,
-        "distribution": plugin.distribution,
-        "version": plugin.version,
-        "api": plugin.api,
-        "error": plugin.why,
-    }
-
-
-def _print_components(rows: list[dict[str, str]], broken: list[dict[str, str]]) -> None:
-    width = max((len(row["name"]) for row in rows), default=0)
-    for kind in HOOKS:
-        chosen = [row for row in rows if row["kind"] == kind]
-        if chosen:
-            click.echo(click.style(kind.replace("_", " "), bold=True))
-        for row in chosen:
-            package = click.style(f"{row['distribution']} {row['version']}", dim=True)
-            click.echo(f"  {row['name']:<{width}}  {row['summary']}  {package}")
-    if not rows:
-        click.echo("no component matches")
-    if broken:
-        click.echo(click.style("not loaded", bold=True, fg="red"))
-    for row in broken:
-        why, more, _ = row["error"].partition("\n")
-        why += " …" if more else ""
-        click.echo(f"  {row['plugin']}  {row['distribution']} {row['version']}  {why}")
+        print_components(rows, broken)
 
 
 @main.command(
