@@ -48,7 +48,7 @@ def environment(data: Data, plan: Plan, device: torch.device, resume: str) -> di
         "threads": torch.get_num_threads(),
         "command": sys.argv,
         "resume": resume,
-        "plugins": plugin_versions(data.recipe),
+        "plugins": data.recipe.plugins,
         "name": data.recipe.name,
         "domains": list(data.recipe.domains),
         "generated": data.stands_in,
@@ -109,23 +109,6 @@ def networks_line(plan: Plan) -> str:
         if network.parameters:
             lines.setdefault(text, []).append(name)
     return "\n".join(f"{len(n)} {text}: {', '.join(n)}" for text, n in lines.items())
-
-
-def plugin_versions(recipe: Recipe) -> dict[str, str]:
-    """Plugin name to ``distribution version`` of every plugin that a recipe uses."""
-    used: set[str] = set()
-
-    def walk(value: Any) -> None:
-        if isinstance(value, dict):
-            name = value.get("use")
-            if isinstance(name, str) and "/" in name:
-                used.add(name.rpartition("/")[0])
-            for inner in value.values():
-                walk(inner)
-
-    walk(recipe.tables())
-    plugins = registry().plugins
-    return {name: plugins[name].package for name in sorted(used) if name in plugins}
 
 
 def show_plan(recipe: Recipe, display: Display) -> None:

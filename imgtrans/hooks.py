@@ -27,6 +27,15 @@ HOOKS: Final[dict[str, str]] = {
 }
 """The hook of each kind."""
 
+TABLES: Final[dict[str, str]] = {
+    "generator": "generator",
+    "discriminator": "discriminator",
+    "residual_block": "generator.residual_block",
+    "loss": "loss.{}",
+    "dataset": "dataset",
+}
+"""The table of a recipe that each kind stands in; a loss's ends in a name of one's choice."""
+
 
 @hookspec
 def imgtrans_generators() -> Mapping[str, type[Generator]]:  # type: ignore[empty-body]

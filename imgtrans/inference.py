@@ -5,6 +5,7 @@ The file describes itself: the recipe it was trained with is inside, so nothing 
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from imgtrans.checkpoint import Content, read, write
 from imgtrans.data import to_range
 from imgtrans.plugins import registry
 from imgtrans.problems import ImgtransError
+from imgtrans.recipe import other_versions
 from imgtrans.recipe.reading import check
 from imgtrans.training import evaluating
 
@@ -156,6 +158,9 @@ def load_model(
         plugins: the Python files that the run was given with ``--plugin``.
         components: classes of one's own program that the recipe was made with.
 
+    Warns:
+        UserWarning: a plugin is here in another version than at training.
+
     Raises:
         ImgtransError: there is no such file, it is damaged, or a plugin it needs is missing.
     """
@@ -172,4 +177,7 @@ def load_model(
     if content.about.get("kind") != "model":
         message = f"{file} is no model file; give the run folder or its {MODEL}"
         raise ImgtransError(message)
-    return Translator(check(content.about["recipe"], str(file)), content, torch.device(device))
+    recipe = check(content.about["recipe"], str(file))
+    for line in other_versions(recipe):
+        warnings.warn(line, stacklevel=2)
+    return Translator(recipe, content, torch.device(device))

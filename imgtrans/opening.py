@@ -14,6 +14,7 @@ import torch
 from imgtrans.building import build_trainer
 from imgtrans.monitor.display import duration
 from imgtrans.problems import DataNotFoundError, NoHeldOutError, RecipeError
+from imgtrans.recipe import lock, other_versions
 from imgtrans.training import train_step
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ def find_data(
         DataNotFoundError: they are missing, cannot be downloaded, and there is no fallback.
         ImgtransError: they cannot be used; the text says why.
     """
+    for line in other_versions(recipe):
+        display.warn(line)
     stands_in = run is not None and generated(run)
     if stands_in:
         display.warn("this run is on GENERATED IMAGES: its results say nothing about photographs")
@@ -79,7 +82,7 @@ def find_data(
         _announce_fallback(recipe, error, display, device)
         stands_in = True
         dataset = recipe.dataset.prepare(recipe.domains, display.say)
-    recipe = recipe.model_copy(update={"dataset": dataset, "fallback": None})
+    recipe = lock(recipe.model_copy(update={"dataset": dataset, "fallback": None}))
     train = dataset.build("train", recipe.domains)
     try:
         test, held_out = dataset.build("test", recipe.domains), True

@@ -64,7 +64,8 @@ def open_resumed(
         asked = read_recipe(file, overrides, say=display.say)
     elif generated(folder) and asked.fallback is not None:
         asked = asked.model_copy(update={"dataset": asked.fallback})
-    found = [c for c in changes(own, asked) if c.key != "name" and not c.key.startswith("fallback")]
+    aside = ("name", "fallback", "plugins")
+    found = [c for c in changes(own, asked) if c.key.partition(".")[0] not in aside]
     if not any(override.startswith("dataset.") for override in overrides):
         # The run's own images are used, wherever the recipe's would be looked up today.
         kept = [c for c in found if c.free and c.key.startswith("dataset.") and not _found(c)]
@@ -80,7 +81,8 @@ def open_resumed(
     _refuse_fixed(folder.path, found)
     for change in found:
         display.say(f"changed since the run began: {change}")
-    return folder, asked.model_copy(update={"name": own.name, "fallback": None})
+    kept_as_is = {"name": own.name, "fallback": None, "plugins": own.plugins}
+    return folder, asked.model_copy(update=kept_as_is)
 
 
 def _found(change: Change) -> bool:
@@ -137,7 +139,7 @@ def check_environment(before: dict[str, Any], now: dict[str, Any], display: Disp
         ImgtransError: the list of training images is another.
     """
     check_same_images(before, now["fingerprint"], now["data"])
-    for key in ("threads", "device", "torch", "plugins"):
+    for key in ("threads", "device", "torch"):
         if key in before and before[key] != now[key]:
             display.warn(
                 f"{key} was {before[key]} before and is {now[key]} now; "

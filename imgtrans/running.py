@@ -12,7 +12,7 @@ import torch
 
 from imgtrans.building import build_trainer, find_device
 from imgtrans.data import Waiting, open_training
-from imgtrans.describing import environment, footer, header, plugin_versions, resume_command
+from imgtrans.describing import environment, footer, header, resume_command
 from imgtrans.evaluation import compare
 from imgtrans.inference import MODEL, save_model
 from imgtrans.journal import Journal
@@ -207,7 +207,6 @@ class _Run:
         about = {
             "step": self.trainer.step,
             "generated": self.data.stands_in,
-            "plugins": plugin_versions(self.recipe),
         }
         save_model(self.folder.path / MODEL, self.trainer, self.recipe, about)
         if not self.done:

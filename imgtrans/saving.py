@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from imgtrans import checkpoint
 from imgtrans.data import fingerprint
-from imgtrans.describing import plugin_versions
 from imgtrans.problems import ImgtransError, RecipeError
 from imgtrans.recipe.reading import check
 from imgtrans.resuming import check_same_images, check_same_recipe
@@ -78,7 +77,6 @@ class Saver:
             "kind": "checkpoint",
             "step": self._trainer.step,
             "recipe": recipe.tables(),
-            "plugins": plugin_versions(recipe),
             "fingerprint": self._fingerprint,
             "generated": self._data.stands_in,
             "seconds": self._clock.seconds,

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from string import Template
 from typing import TYPE_CHECKING, Final
 
-from imgtrans.hooks import HOOKS
+from imgtrans.hooks import HOOKS, TABLES
 from imgtrans.problems import RecipeError
 
 if TYPE_CHECKING:
@@ -29,14 +29,8 @@ _FILES: Final = {
 }
 """File of a plugin to its template."""
 
-_TABLES: Final = {
-    "generator": '[generator]\nuse = "{use}"\n',
-    "discriminator": '[discriminator]\nuse = "{use}"\n',
-    "residual_block": '[generator.residual_block]\nuse = "{use}"\n',
-    "loss": '[loss.{name}]\nuse = "{use}"\nweight = 1.0\n',
-    "dataset": '[dataset]\nuse = "{use}"\nimage_size = 64\n',
-}
-"""What a recipe that extends the quickstart says to use a component."""
+_KEYS: Final = {"loss": "weight = 1.0\n", "dataset": "image_size = 64\n"}
+"""What a recipe that extends the quickstart says besides ``use``."""
 
 _PUBLIC: Final = {
     "generator": ["Generator"],
@@ -117,7 +111,7 @@ def _words(name: str, module: str, kinds: Sequence[str]) -> dict[str, str]:
     nouns = ", ".join(names).capitalize()
     snippets = (
         f'\n```toml\nextends = "quickstart"\nname = "{name}"\n\n'
-        f"{_TABLES[kind].format(use=f'{name}/{name}', name=name)}```\n"
+        f'[{TABLES[kind].format(name)}]\nuse = "{name}/{name}"\n{_KEYS.get(kind, "")}```\n'
         for kind in kinds
     )
     return {

@@ -45,6 +45,10 @@ def without(module, *arguments):
         ["list-components", "--plugins", "--json"],
         ["run", "--help"],
         ["validate", "quickstart", "cyclegan_yosemite"],
+        ["show", "generator", "encoder-decoder"],
+        ["show", "quickstart", "--lock"],
+        ["recipes"],
+        ["schema"],
         ["run", "no_such_recipe"],
     ],
 )
@@ -75,7 +79,7 @@ def test_listing_components_leaves_the_garbage_collector_on():
     assert gc.isenabled()
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["list-components"], ["validate"]])
+@pytest.mark.parametrize("command", [[], *([name] for name in main.commands)])
 def test_every_help_ends_with_two_examples(command):
     text = call(*command, "--help").output
     examples = text.partition("Examples:\n")[2].strip().splitlines()

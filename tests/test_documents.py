@@ -62,9 +62,8 @@ def test_every_link_to_a_file_leads_somewhere(path):
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_every_command_and_option_shown_exists(path):
-    shown = re.findall(
-        r"imgtrans ((?:run|validate|list-components|new-plugin)\b[^`\n#]*)", path.read_text()
-    )
+    commands = "|".join(main.commands)
+    shown = re.findall(rf"imgtrans ((?:{commands})\b[^`\n#]*)", path.read_text())
     for line in shown:
         name, *words = line.split()
         known = CliRunner().invoke(main, [name, "--help"]).output

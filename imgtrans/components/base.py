@@ -6,9 +6,16 @@ import inspect
 import json
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError, ValidationInfo
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidationError,
+    ValidationInfo,
+)
 from pydantic_core import InitErrorDetails, PydanticCustomError, core_schema
 
 FREE: Final[dict[str, Any]] = {"resume": "free"}
@@ -28,6 +35,9 @@ class Component(BaseModel):
     # Defaults are not validated: recipes are read as strict JSON, which would refuse a Path's.
     # What a plugin offers is prepared to validate once, when it loads; kinds and bases never.
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
+
+    paper: ClassVar[str] = ""
+    """Where it was published: authors, year, title, and an address if there is one."""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -52,6 +62,13 @@ class Component(BaseModel):
             lambda value, info: _select(cls, value, info),
             serialization=core_schema.plain_serializer_function_ser_schema(dump),
         )
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """A kind stands for all of its components, which ``imgtrans.schema`` puts in its place."""
+        return {"kind": cls} if is_abstract(cls) else handler(schema)
 
     @classmethod
     def summary(cls) -> str:
@@ -82,7 +99,8 @@ def _select(kind: type[Component], value: Any, info: ValidationInfo) -> Componen
     try:
         chosen = registry().find(kind, use)
     except LookupError as error:
-        raise _at_use(str(error), noun, use) from None
+        text = f"{error}{_came_from(use, info.context)}"
+        raise _at_use(text, noun, use) from None
     try:
         if info.mode == "json":  # a recipe: as strict as the rest of it
             return chosen.model_validate_json(json.dumps(fields), strict=True, context=info.context)
@@ -92,6 +110,16 @@ def _select(kind: type[Component], value: Any, info: ValidationInfo) -> Componen
     except Exception as error:
         text = f"cannot be checked: {chosen.__name__} raised {type(error).__name__}: {error}"
         raise _at_use(text, noun, use) from error
+
+
+def _came_from(use: str, context: Any) -> str:
+    """How to get the plugin, where the recipe was written by a run and says which it had."""
+    package = (context or {}).get("plugins", {}).get(use.rpartition("/")[0])
+    if not isinstance(package, str):
+        return ""
+    if package.endswith(".py"):
+        return f"; it came from the file {package}: give it with --plugin"
+    return f"; it came from {package}: pip install {package.replace(' ', '==')}"
 
 
 def _at_use(text: str, noun: str, use: object) -> ValidationError:

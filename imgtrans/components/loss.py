@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PlainValidator
 
 from imgtrans.components.base import FREE, Component
 
@@ -64,7 +64,10 @@ class Loss(Component):
     differentiates_twice: ClassVar[bool] = False
     """Whether it differentiates a gradient; such discriminators are not compiled."""
 
-    weight: Annotated[float | PerDirection, PlainValidator(_weight)] = Field(
+    weight: Annotated[
+        float | PerDirection,
+        PlainValidator(_weight, json_schema_input_type=NonNegativeFloat | PerDirection),
+    ] = Field(
         1.0,
         description="factor on this loss: a number, or {x_to_y = …, y_to_x = …}",
         json_schema_extra=FREE,

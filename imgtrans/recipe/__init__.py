@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from imgtrans.recipe.locking import lock, other_versions, plugin_versions
 from imgtrans.recipe.model import Adam, Recipe, Train
 from imgtrans.recipe.reading import find_recipe, read_recipe, shipped_recipes, to_toml
 from imgtrans.recipe.resuming import Change, changes
@@ -13,6 +14,9 @@ __all__ = (
     "Train",
     "changes",
     "find_recipe",
+    "lock",
+    "other_versions",
+    "plugin_versions",
     "read_recipe",
     "shipped_recipes",
     "to_toml",

@@ -164,6 +164,12 @@ class Recipe(Table):
         min_length=1, description="by a name of your choice", json_schema_extra=FIXED
     )
     train: Train = Field(description="schedule", json_schema_extra=FREE)
+    plugins: dict[str, str] = Field(
+        {},
+        description='what the components came from, written by runs: wavelet = "imgtrans-wavelet '
+        '1.2"; other versions are told, missing ones named',
+        json_schema_extra=FREE,
+    )
 
     @field_validator("name")
     @classmethod
@@ -223,6 +229,7 @@ class Recipe(Table):
             **({"discriminator": dump(self.discriminator)} if self.discriminator else {}),
             "loss": {name: dump(loss) for name, loss in self.loss.items()},
             "train": self.train.model_dump(mode="json"),
+            **({"plugins": self.plugins} if self.plugins else {}),
         }
 
 

@@ -126,8 +126,10 @@ def check(tables: dict[str, Any], where: str) -> Recipe:
     # TOML has JSON's types, so as JSON every value must be of its field's type, and nothing is
     # made to fit: neither "yes" into true nor true into 1. An array still becomes a tuple.
     text = json.dumps(tables, default=str)
+    plugins = tables.get("plugins")
+    context = {"plugins": plugins if isinstance(plugins, dict) else {}}
     try:
-        return Recipe.model_validate_json(text, strict=True)
+        return Recipe.model_validate_json(text, strict=True, context=context)
     except ValidationError as error:
         found = error.errors(include_url=False)
         raise describe([*found, *_between_tables(tables, found)], Recipe, tables, where) from None

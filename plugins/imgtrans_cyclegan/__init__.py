@@ -32,13 +32,19 @@ if TYPE_CHECKING:
 
 Norm = Literal["batch", "instance", "none"]
 
+_CYCLEGAN = (
+    'Zhu et al., 2017, "Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial '
+    'Networks", arXiv:1703.10593'
+)
+
 
 class Residual(ResidualBlock):
     """Two 3×3 convolutions and a shortcut, nothing after the sum.
 
-    The block of the seed project, zero-padded; He et al., 2016, "Deep Residual Learning for Image
-    Recognition", gave the idea.
+    The block of the seed project, zero-padded.
     """
+
+    paper = 'He et al., 2016, "Deep Residual Learning for Image Recognition", arXiv:1512.03385'
 
     norm: Norm = Field(
         "batch", description="normalisation after each convolution", json_schema_extra=FIXED
@@ -57,6 +63,11 @@ class EncoderDecoder(Generator):
     The generator of the seed project: 4×4 kernels without bias, ReLU, batch normalisation
     everywhere but after the last layer; 8,402,176 parameters at width 64 with six blocks.
     """
+
+    paper = (
+        'Johnson et al., 2016, "Perceptual Losses for Real-Time Style Transfer and '
+        'Super-Resolution", arXiv:1603.08155'
+    )
 
     width: PositiveInt = Field(
         64, description="channels after the first convolution", json_schema_extra=FIXED
@@ -91,6 +102,11 @@ class Convolutional(Discriminator):
     the second to fourth layer; 2,765,568 parameters at width 64; 128×128 pixels give 7×7 logits.
     """
 
+    paper = (
+        'Isola et al., 2017, "Image-to-Image Translation with Conditional Adversarial Networks", '
+        "arXiv:1611.07004"
+    )
+
     width: PositiveInt = Field(
         64, description="channels after the first convolution", json_schema_extra=FIXED
     )
@@ -108,9 +124,11 @@ class Convolutional(Discriminator):
 class LeastSquares(Loss):
     """Least-squares adversarial loss: scores of real images near 1, of fakes near 0.
 
-    Mao et al., 2017, "Least Squares Generative Adversarial Networks". The seed's ``real_mse_loss``
-    is the mean squared distance from 1, its ``fake_mse_loss`` from 0; several scales are averaged.
+    The seed's ``real_mse_loss`` is the mean squared distance from 1, its ``fake_mse_loss`` from 0;
+    several scales are averaged.
     """
+
+    paper = 'Mao et al., 2017, "Least Squares Generative Adversarial Networks", arXiv:1611.04076'
 
     discriminator_factor: float = Field(
         1.0,
@@ -141,9 +159,10 @@ def _mean_square(scales: tuple[Tensor, ...], goal: float) -> Tensor:
 class CycleConsistency(Loss):
     """Mean absolute error between an image and itself, translated there and back.
 
-    Zhu et al., 2017, "Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial
-    Networks"; its weight, 10, is the seed's ``lambda_weight``.
+    Its weight, 10 in the paper, is the seed's ``lambda_weight``.
     """
+
+    paper = _CYCLEGAN
 
     def build(self) -> Term:
         """The generators' term."""
@@ -153,9 +172,11 @@ class CycleConsistency(Loss):
 class Identity(Loss):
     """Mean absolute error between a target image and itself through the same generator.
 
-    Keeps colours that need no translation (Zhu et al., 2017, section 5.2, after Taigman et al.,
-    2017); the paper's weight is 5.
+    Keeps colours that need no translation (the paper's section 5.2, after Taigman et al., 2017);
+    the paper's weight is 5.
     """
+
+    paper = _CYCLEGAN
 
     def build(self) -> Term:
         """The generators' term."""

@@ -1,0 +1,17 @@
+"""The command line. Commands parse, call and print; what they do lives elsewhere.
+
+Nothing here imports torch or pydantic at module level, so that ``--help`` and ``list-components``
+start fast.
+"""
+
+from __future__ import annotations
+
+from imgtrans.cli.authoring import new_plugin
+from imgtrans.cli.finding import copy, list_components, recipes, schema, show
+from imgtrans.cli.group import main
+from imgtrans.cli.training import run, validate
+
+for command in (run, validate, list_components, show, recipes, copy, schema, new_plugin):
+    main.add_command(command)
+
+__all__ = ("main",)

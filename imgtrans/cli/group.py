@@ -1,0 +1,74 @@
+"""The group that every command belongs to, and what several of them share."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from imgtrans import __version__
+from imgtrans.problems import ImgtransError
+
+if TYPE_CHECKING:
+    from imgtrans.plugins import Registry
+
+
+class _Commands(click.Group):
+    """A user's mistake ends in a message and an exit code, never in a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # a terminal may lack a ×
+                stream.reconfigure(errors="replace")
+        try:
+            return super().invoke(ctx)
+        except ImgtransError as error:
+            click.echo(f"error: {error}", err=True)
+            ctx.exit(error.exit_code)
+        except KeyboardInterrupt:
+            click.echo("stopped", err=True)
+            ctx.exit(130)
+
+
+def examples(*lines: str) -> str:
+    """What a command's help ends with."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+set_option = click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY.KEY=VALUE",
+    help="Change one key of the recipe, such as train.steps=100; may be repeated.",
+)
+plugin_option = click.option(
+    "--plugin",
+    "files",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE.py",
+    help="Also load components from this Python file.",
+)
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=examples("imgtrans run quickstart", "imgtrans list-components"),
+)
+@click.version_option(__version__, prog_name="imgtrans")
+def main() -> None:
+    """Translate images from one look into another."""
+
+
+def add_files(files: tuple[Path, ...]) -> Registry:
+    """The installed plugins and these Python files."""
+    from imgtrans.plugins import registry
+
+    for file in files:
+        registry().add_file(file)
+    return registry()

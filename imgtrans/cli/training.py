@@ -1,0 +1,102 @@
+"""``imgtrans run`` and ``imgtrans validate``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from imgtrans.cli.group import add_files, examples, plugin_option, set_option
+from imgtrans.problems import ImgtransError
+
+
+@click.command(
+    epilog=examples(
+        "imgtrans run recipes/cyclegan_yosemite.toml --set train.steps=1000",
+        "imgtrans run --resume runs/cyclegan_yosemite",
+    )
+)
+@click.argument("recipe", required=False)
+@set_option
+@click.option(
+    "--resume",
+    is_flag=False,
+    flag_value="",
+    metavar="[RUN]",
+    help="Continue RUN, or the newest unfinished run of RECIPE; starts one where there is none.",
+)
+@click.option("--name", help="Name of the run folder under runs/, instead of the recipe's name.")
+@click.option("--device", help="cpu, cuda, cuda:1, …; mps is untested. Default: the best there is.")
+@click.option("--quiet", "-q", is_flag=True, help="Show warnings and errors only.")
+@plugin_option
+def run(
+    recipe: str | None,
+    overrides: tuple[str, ...],
+    resume: str | None,
+    name: str | None,
+    device: str | None,
+    quiet: bool,  # noqa: FBT001 - click passes options by name
+    files: tuple[Path, ...],
+) -> None:
+    """Train RECIPE, a file or the name of an installed recipe, in a new folder under runs/."""
+    from imgtrans.monitor.display import Display
+    from imgtrans.recipe import read_recipe
+
+    add_files(files)
+    if resume and recipe is None and resume.endswith(".toml"):
+        recipe, resume = resume, ""  # `--resume recipe.toml` means the recipe's newest run
+    if recipe is None and not resume:
+        message = "Missing argument 'RECIPE': a file, or the name of an installed recipe."
+        raise click.UsageError(message)
+    display = Display(quiet=quiet)
+    if name is not None and resume:
+        message = "--name names a new run; RUN has its name already."
+        raise click.UsageError(message)
+    if name is not None:
+        overrides = (*overrides, f"name={json.dumps(name)}")
+    chosen = read_recipe(recipe, overrides, say=display.say) if recipe is not None else None
+    from imgtrans import running  # imports torch, so only once the recipe is right
+
+    target = Path(resume) if resume else resume is not None
+    sys.exit(running.run(chosen, display, resume=target, overrides=overrides, device=device))
+
+
+@click.command(
+    epilog=examples(
+        "imgtrans validate my_recipe.toml", "imgtrans validate cyclegan_yosemite --dry-run"
+    )
+)
+@click.argument("recipes", nargs=-1, required=True, metavar="RECIPE…")
+@set_option
+@click.option(
+    "--dry-run", is_flag=True, help="Also build everything without memory, and look for the data."
+)
+@plugin_option
+def validate(
+    recipes: tuple[str, ...],
+    overrides: tuple[str, ...],
+    dry_run: bool,  # noqa: FBT001
+    files: tuple[Path, ...],
+) -> None:
+    """Check recipes and report every problem."""
+    from imgtrans.monitor.display import Display
+    from imgtrans.recipe import other_versions, read_recipe
+
+    add_files(files)
+    failed = 0
+    for name in recipes:
+        try:
+            recipe = read_recipe(name, overrides, say=click.echo)
+            for line in other_versions(recipe):
+                click.echo(f"warning: {line}", err=True)
+            click.echo(f"{name} is valid")
+            if dry_run:
+                from imgtrans.describing import show_plan
+
+                show_plan(recipe, Display())
+        except ImgtransError as error:
+            click.echo(f"error: {error}", err=True)
+            failed = max(failed, error.exit_code)
+    sys.exit(failed)

@@ -1,0 +1,43 @@
+"""Which versions of which plugins a recipe was made with, and which are here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from imgtrans.plugins import registry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from imgtrans.recipe.model import Recipe
+
+
+def lock(recipe: Recipe) -> Recipe:
+    """The recipe with the packages, as they are here, that its components come from."""
+    return recipe.model_copy(update={"plugins": plugin_versions(recipe)})
+
+
+def plugin_versions(recipe: Recipe) -> dict[str, str]:
+    """Plugin name to ``distribution version`` of every plugin that a recipe uses."""
+    used = {name.rpartition("/")[0] for name in _uses(recipe.tables()) if "/" in name}
+    plugins = registry().plugins
+    return {name: plugins[name].package for name in sorted(used) if name in plugins}
+
+
+def _uses(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        if isinstance(value.get("use"), str):
+            yield value["use"]
+        for inner in value.values():
+            yield from _uses(inner)
+
+
+def other_versions(recipe: Recipe) -> list[str]:
+    """A line for each plugin that is here in another version than the recipe was made with."""
+    here = plugin_versions(recipe)
+    return [
+        f'plugin "{name}" is {here[name]} here and was {before} when the recipe was made; '
+        "results may differ"
+        for name, before in recipe.plugins.items()
+        if name in here and here[name] != before
+    ]

@@ -1,0 +1,216 @@
+"""The JSON schema of recipes with everything installed, in the dialect that TOML editors read.
+
+Draft-07, and nothing that Taplo or Tombi pass over: each kind is one definition that chooses among
+its components, which are one definition each, so blocks inside blocks end. What must be there is
+said apart from what may be, because a recipe that extends another may leave out anything.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic.json_schema import GenerateJsonSchema
+
+from imgtrans.components import KINDS, Component, dump, kind_name, kind_noun
+from imgtrans.plugins import registry
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+DIALECT: Final = "http://json-schema.org/draft-07/schema#"
+
+_LEFT_OUT: Final = ("title", "resume", "$defs", "required")
+"""Of what pydantic and our fields say: not for editors, or said elsewhere."""
+
+
+class _Generate(GenerateJsonSchema):
+    """What no schema can say, a validator's own rules, is left to ``imgtrans validate``."""
+
+    ignored_warning_kinds = {"skipped-choice", "non-serializable-default", "skipped-discriminator"}  # noqa: RUF012
+
+    def handle_invalid_for_json_schema(self, schema: Any, error_info: str) -> dict[str, Any]:
+        """Anything may stand where a type has no schema."""
+        del schema, error_info
+        return {}
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        """A title would only repeat the key."""
+        del schema
+        return False
+
+
+def model_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """What pydantic says of a model; where it holds a kind, ``{"kind": class}``."""
+    return model.model_json_schema(schema_generator=_Generate)
+
+
+def recipe_schema() -> dict[str, Any]:
+    """The schema of a recipe, as JSON's types; every plugin is loaded."""
+    return _Schema().of_recipes()
+
+
+class _Schema:
+    """Definitions made so far, and what each must hold, by name."""
+
+    def __init__(self) -> None:
+        self.definitions: dict[str, Any] = {}
+        self.needs: dict[str, Any] = {}
+
+    def of_recipes(self) -> dict[str, Any]:
+        from imgtrans.recipe import Recipe
+
+        self._model("recipe", Recipe, {}, needed=())
+        recipe, needs = self.definitions.pop("recipe"), self.needs.pop("recipe")
+        recipe["properties"]["extends"] = {
+            "type": "string",
+            "description": "a recipe's name or file, whose tables these change; one level",
+        }
+        definitions = {**self.definitions, **{f"needs.{n}": s for n, s in self.needs.items()}}
+        return {
+            "$schema": DIALECT,
+            "title": "imgtrans recipe",
+            **recipe,
+            "if": {"required": ["extends"]},
+            "then": {},
+            "else": needs,
+            "definitions": dict(sorted(definitions.items())),
+        }
+
+    def _model(
+        self, name: str, model: type[BaseModel], first: dict[str, Any], needed: tuple[str, ...]
+    ) -> None:
+        """Define a model's table; ``first`` are properties that it has besides its fields."""
+        raw = model_schema(model)
+        for inner, schema in raw.get("$defs", {}).items():
+            self._table(f"{name}.{inner}", schema, name, {}, ())
+        self._table(name, raw, name, first, needed)
+        for field, info in model.model_fields.items():
+            if isinstance(info.default, Component):
+                self.definitions[name]["properties"][field]["default"] = dump(info.default)
+
+    def _table(
+        self,
+        name: str,
+        raw: dict[str, Any],
+        owner: str,
+        first: dict[str, Any],
+        needed: tuple[str, ...],
+    ) -> None:
+        table = self._plain(raw, owner)
+        table["properties"] = {**first, **table.get("properties", {})}
+        self.definitions[name] = table
+        needs: dict[str, Any] = {}
+        if required := [*needed, *raw.get("required", ())]:
+            needs["required"] = required
+        inside = {key: _needs_of(schema) for key, schema in table["properties"].items()}
+        if inside := {key: schema for key, schema in inside.items() if schema}:
+            needs["properties"] = inside
+        self.needs[name] = needs
+
+    def _plain(self, raw: Any, owner: str) -> Any:
+        """Pydantic's schema in the dialect's words; references lead to our definitions."""
+        if isinstance(raw, list):
+            return [self._plain(each, owner) for each in raw]
+        if not isinstance(raw, dict):
+            return raw
+        made = {
+            key: {name: self._plain(each, owner) for name, each in value.items()}
+            if key == "properties"
+            else self._plain(value, owner)
+            for key, value in raw.items()
+            if key not in _LEFT_OUT and not (key == "default" and value is None)
+        }
+        if isinstance(kind := made.pop("kind", None), type):
+            made.pop("default", None)
+            made["allOf"] = [{"$ref": self._kind(kind)}]
+        if "$ref" in made:  # what stands beside a $ref is passed over
+            inner = str(made.pop("$ref")).rpartition("/")[2]
+            made["allOf"] = [{"$ref": f"#/definitions/{owner}.{inner}"}]
+        if "prefixItems" in made:
+            made["items"] = made.pop("prefixItems")
+        if "anyOf" in made:  # TOML has no null; what may be None is left out
+            kept = [each for each in made.pop("anyOf") if each != {"type": "null"}]
+            made = {**made, **(kept[0] if len(kept) == 1 else {"anyOf": kept})}
+        return made
+
+    def _kind(self, kind: type[Component]) -> str:
+        """A reference to a kind's definition, which is made at its first use."""
+        name = kind_name(kind)
+        if KINDS.get(name) is not kind:  # an abstract class between a kind and its components
+            name = f"{name}.{kind.__module__}.{kind.__qualname__}"
+        if name not in self.definitions:
+            self.definitions[name] = {}  # a component of the kind may hold the kind itself
+            self._fill_kind(name, kind)
+        return f"#/definitions/{name}"
+
+    def _fill_kind(self, name: str, kind: type[Component]) -> None:
+        """A choice that editors complete from, and conditions that tell precisely what is wrong.
+
+        The choice ends in what is always right: of one that fails, nothing but the whole is told.
+        """
+        offered = registry().components(kind)
+        count = Counter(full.rpartition("/")[2] for full in offered)
+        known, bare, tables = [], [], []
+        conditions: list[dict[str, Any]] = []
+        needed: list[dict[str, Any]] = []
+        for full, component in sorted(offered.items()):
+            short = full.rpartition("/")[2]
+            names = [full, *([short] if count[short] == 1 else [])]
+            table = self._component(name, full, component, names)
+            known += names
+            bare += names if self.needs[table]["required"] == ["use"] else []
+            use = {"properties": {"use": {"enum": names}}, "required": ["use"]}
+            is_it = {"type": "object", **use}
+            tables.append({"$ref": f"#/definitions/{table}"})
+            conditions.append({"if": is_it, "then": tables[-1]})
+            needed.append({"if": is_it, "then": {"$ref": f"#/definitions/needs.{table}"}})
+        unnamed = self._without_use(tables)
+        is_named = {"anyOf": [{"not": {"type": "object"}}, {"required": ["use"]}]}
+        is_known = {"properties": {"use": {"enum": known}}}  # not where completion looks: twice
+        self.definitions[name] = {
+            "description": f"a {kind_noun(kind)}: a table whose use names it, or its name alone",
+            "type": ["object", "string"],
+            "anyOf": [*tables, {"enum": bare}, unnamed, {}],
+            "allOf": [
+                *conditions,
+                {"if": {"type": "string"}, "then": {"enum": bare}},
+                {"if": is_named, "else": unnamed},
+                {"if": is_known, "else": is_known},
+            ],
+        }
+        self.needs[name] = {"required": ["use"], "allOf": needed}
+
+    def _component(self, kind: str, full: str, component: type[Component], names: list[str]) -> str:
+        """Define one component's table; returns the definition's name."""
+        name = f"{kind}.{full.replace('/', '.')}"  # a / in a JSON pointer would be escaped
+        use = {"use": {"enum": names, "description": component.summary()}}
+        self._model(name, component, use, ("use",))
+        return name
+
+    def _without_use(self, tables: list[dict[str, Any]]) -> dict[str, Any]:
+        """What changes some keys of the component that the extended recipe names."""
+        keys: dict[str, list[Any]] = {}
+        for table in tables:
+            definition = self.definitions[table["$ref"].rpartition("/")[2]]
+            for key, schema in definition["properties"].items():
+                if key != "use" and schema not in keys.setdefault(key, []):
+                    keys[key].append(schema)
+        return {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {
+                key: schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
+                for key, schemas in keys.items()
+            },
+        }
+
+
+def _needs_of(schema: dict[str, Any]) -> dict[str, Any]:
+    """What a key's value must hold, where it is a table or a table of tables."""
+    if "allOf" in schema:
+        reference = schema["allOf"][0]["$ref"].removeprefix("#/definitions/")
+        return {"$ref": f"#/definitions/needs.{reference}"}
+    within = schema.get("additionalProperties")
+    inner = _needs_of(within) if isinstance(within, dict) else {}
+    return {"additionalProperties": inner} if inner else {}

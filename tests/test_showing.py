@@ -1,0 +1,233 @@
+"""``imgtrans show``, ``recipes``, ``copy`` and ``schema``: finding out before writing."""
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from imgtrans_cyclegan import EncoderDecoder
+
+from imgtrans import Field, ResidualBlock, read_recipe
+from imgtrans.cli import main
+from imgtrans.components import KINDS, Loss
+from imgtrans.plugins import registry
+from imgtrans.recipe import to_toml
+from imgtrans.showing import component_facts
+
+HEAD = 'extends = "quickstart"\n'
+COMPONENTS = [
+    (kind, full) for kind, component in KINDS.items() for full in registry().names(component)
+]
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def call(*arguments):
+    return CliRunner().invoke(main, arguments)
+
+
+def test_a_component_is_shown_with_all_that_choosing_it_takes():
+    text = call("show", "generator", "encoder-decoder").output
+    assert text.startswith("generator cyclegan/encoder-decoder\n  Three stride-2 convolutions")
+    assert "package   imgtrans 0.1.0\n" in text
+    (place,) = re.findall(r"defined   (.*):(\d+)\n", text)
+    assert "class EncoderDecoder" in Path(place[0]).read_text().splitlines()[int(place[1]) - 1]
+    assert "paper     Johnson et al., 2016" in text
+    assert re.search(r"  blocks +whole number > 0; default 6\n +residual blocks between", text)
+    assert '"batch", "instance" or "none"; default "batch"' in text
+    assert 'a residual block; default {use = "cyclegan/residual", norm = "batch"}' in text
+
+
+def test_what_must_be_given_and_what_may_change_on_resume_are_marked():
+    text = call("show", "dataset", "unpaired-folders").output
+    assert re.search(r"  root\* +text; needed\n +folder of the images", text)
+    assert re.search(r"  image_size +whole number > 0; default 128\n", text)
+    assert re.search(r"  train_x\* +text; default not set\n", text)
+    assert "# root = …    needed: text; folder of the images" in text
+
+
+@pytest.mark.parametrize(("kind", "name"), COMPONENTS)
+def test_the_table_shown_is_a_recipe_to_paste(kind, name):
+    table = call("show", kind, name).output.partition("in a recipe\n")[2]
+    table = re.sub(r"# (\w+) = …", r'\1 = "photos"    #', table)
+    Path("pasted.toml").write_text(HEAD + table)
+    recipe = read_recipe("pasted.toml")
+    assert any(type(part) in KINDS[kind].__subclasses__() for part in parts_of(recipe))
+    assert re.sub(r"\s", "", name) in to_toml(recipe)
+
+
+def parts_of(recipe):
+    yield from (recipe.generator, recipe.generator.residual_block, recipe.discriminator)
+    yield from (recipe.dataset, *recipe.loss.values())
+
+
+class Many(ResidualBlock):
+    """A block with parameters of many types."""
+
+    between: float = Field(0.5, gt=0, le=1, description="a share")
+    word: str = Field("a", pattern="[a-z]", max_length=3, description="a word")
+    sizes: tuple[int, ...] = Field((1, 2), description="some sizes")
+    pair: tuple[int, float] = Field((1, 0.5), description="a pair")
+    names: dict[str, int] = Field({"a": 1}, description="a table")
+    choice: int | str = Field(1, description="one or the other")
+
+    def build(self, channels):
+        raise NotImplementedError
+
+
+def test_types_and_ranges_are_told_in_words():
+    Many.model_rebuild()
+    told = {each["name"]: each["type"] for each in component_facts(Many)["parameters"]}
+    assert told == {
+        "between": "number > 0 ≤ 1",
+        "word": "text of 3 letters at most matching [a-z]",
+        "sizes": "array of whole numbers",
+        "pair": "array of whole number, number",
+        "names": "table of whole numbers",
+        "choice": "whole number or text",
+    }
+
+
+def test_a_component_is_also_shown_as_json():
+    facts = json.loads(call("show", "residual_block", "residual", "--json").output)
+    assert facts["name"] == "cyclegan/residual"
+    assert facts["parameters"][0]["default"] == '"batch"'
+    assert tomllib.loads(facts["recipe"])["generator"]["residual_block"]["norm"] == "batch"
+
+
+def test_a_component_of_a_local_file_is_shown():
+    Path("mine.py").write_text(
+        "from imgtrans import Loss, hookimpl\n\n\nclass Mine(Loss):\n    '''Mine.'''\n"
+        "    def build(self):\n        return None\n\n\n@hookimpl\n"
+        "def imgtrans_losses():\n    return {'mine': Mine}\n"
+    )
+    command = [sys.executable, "-m", "imgtrans", "show", "loss", "mine", "--plugin", "mine.py"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert "package   mine.py\n" in done.stdout
+    assert "mine.py:4\n" in done.stdout
+    assert "[loss.mine]" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "answer"),
+    [
+        (["generator"], "which generator? imgtrans show generator NAME; installed: cyclegan/enc"),
+        (["block", "residual"], "block is no kind of component; there are generator, discrim"),
+        (["residual_block", "residul"], 'did you mean "cyclegan/residual"?'),
+        (["loss", "cyclegan/residual"], '"cyclegan/residual" is a residual block, not a loss'),
+        (["residual"], "residual is a component: imgtrans show residual_block residual"),
+        (["quickstrt"], 'did you mean "quickstart"?'),
+        (["quickstart", "--set", "train.stepz=1"], '[train] stepz = 1\n      there is no "stepz"'),
+        (["loss", "identity", "--lock"], "--set and --lock are for recipes"),
+    ],
+)
+def test_what_cannot_be_shown_is_answered_with_what_can(arguments, answer):
+    done = call("show", *arguments)
+    assert done.exit_code == 2
+    assert answer in done.output
+    assert "Traceback" not in done.output
+
+
+def test_a_recipe_is_shown_resolved_and_reads_back_equal():
+    done = call("show", "quickstart", "--set", "train.batch_size=9")
+    Path("shown.toml").write_text(done.stdout)
+    assert read_recipe("shown.toml") == read_recipe("quickstart", ["train.batch_size=9"])
+    assert json.loads(call("show", "quickstart", "--json").output)["train"]["steps"] == 750
+
+
+def test_notes_are_no_part_of_a_shown_recipe():
+    done = call("show", "quickstart", "--set", "loss.cycle.use=identity")
+    assert tomllib.loads(done.stdout)["loss"]["cycle"]["use"] == "cyclegan/identity"
+    assert "discarded the keys of the old one: weight" in done.stderr
+
+
+def test_a_locked_recipe_names_the_packages_and_warns_of_other_versions():
+    done = call("show", "quickstart", "--lock")
+    assert tomllib.loads(done.stdout)["plugins"] == {
+        "cyclegan": "imgtrans 0.1.0",
+        "seasons": "imgtrans 0.1.0",
+    }
+    Path("locked.toml").write_text(done.stdout.replace("imgtrans 0.1.0", "imgtrans 0.0.9", 1))
+    assert read_recipe("locked.toml").plugins["cyclegan"] == "imgtrans 0.0.9"
+    warning = 'plugin "cyclegan" is imgtrans 0.1.0 here and was imgtrans 0.0.9 when the recipe'
+    for command in ("show", "validate"):
+        done = call(command, "locked.toml")
+        assert (done.exit_code, warning in done.stderr) == (0, True)
+
+
+def test_a_locked_recipe_says_how_to_get_a_plugin_that_is_missing():
+    text = call("show", "quickstart", "--lock").stdout
+    text = text.replace('[generator.residual_block]\nuse = "cyclegan/residual"\nnorm = "batch"',
+                        '[generator.residual_block]\nuse = "wavelet/haar"')  # fmt: skip
+    Path("locked.toml").write_text(text + 'wavelet = "imgtrans-wavelet 1.2"\n')
+    answer = call("validate", "locked.toml").stderr
+    assert "it came from imgtrans-wavelet 1.2: pip install imgtrans-wavelet==1.2" in answer
+    Path("locked.toml").write_text(text + 'wavelet = "/somewhere/wavelet.py"\n')
+    answer = call("validate", "locked.toml").stderr
+    assert "it came from the file /somewhere/wavelet.py: give it with --plugin" in answer
+
+
+def test_recipes_are_listed_with_what_they_are_and_where_from():
+    lines = call("recipes").output.splitlines()
+    assert re.match(r"quickstart +Generated landscapes, summer into winter .* imgtrans$", lines[-1])
+    names = [row["name"] for row in json.loads(call("recipes", "--json").output)]
+    assert names == ["cyclegan", "cyclegan_yosemite", "quickstart"]
+
+
+def test_a_copied_recipe_keeps_its_comments_and_is_completed_by_editors():
+    done = call("copy", "quickstart", "deep/first.toml")
+    assert done.output.splitlines() == [
+        "wrote  deep/first.toml",
+        "wrote  deep/.imgtrans/recipe.schema.json",
+        "next   edit it, then: imgtrans run deep/first.toml",
+    ]
+    text = Path("deep/first.toml").read_text()
+    assert text.startswith("#:schema .imgtrans/recipe.schema.json\n\n# Generated landscapes")
+    assert read_recipe("deep/first.toml") == read_recipe("quickstart")
+    told = json.loads(call("schema").output)
+    assert json.loads(Path("deep/.imgtrans/recipe.schema.json").read_text()) == told
+
+
+def test_a_copy_is_written_over_nothing():
+    Path("mine.toml").write_text("mine")
+    done = call("copy", "quickstart", "mine.toml")
+    assert done.exit_code == 2
+    assert "mine.toml exists, and nothing is written over" in done.output
+    assert Path("mine.toml").read_text() == "mine"
+
+
+def test_what_cannot_be_copied_is_told():
+    assert 'did you mean "quickstart"' in call("copy", "quickstrt", "a.toml").output
+    Path("file").write_text("")
+    assert "cannot be written" in call("copy", "quickstart", "file/a.toml").output
+    assert not Path("a.toml").exists()
+
+
+def test_a_copy_of_what_extends_a_file_is_whole():
+    Path("there").mkdir()
+    call("copy", "quickstart", "there/base.toml")
+    Path("there/more.toml").write_text('extends = "base.toml"\nname = "more"\n')
+    call("copy", "there/more.toml", "more.toml")
+    assert read_recipe("more.toml") == read_recipe("there/more.toml")
+    assert "extends" not in Path("more.toml").read_text()
+    call("copy", "there/more.toml", "there/again.toml")
+    assert 'extends = "base.toml"' in Path("there/again.toml").read_text()
+
+
+def test_the_facts_of_a_class_that_no_plugin_offers_are_told_too():
+    class Mine(Loss):
+        """Mine."""
+
+        def build(self):
+            raise NotImplementedError
+
+    facts = component_facts(Mine)
+    assert (facts["package"], facts["summary"]) == ("", "Mine.")
+    assert component_facts(EncoderDecoder)["package"] == "imgtrans 0.1.0"
