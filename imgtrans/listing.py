@@ -5,14 +5,14 @@ from __future__ import annotations
 import atexit
 import gc
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from imgtrans.hooks import HOOKS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from imgtrans.plugins import Plugin
 
@@ -30,7 +30,7 @@ def uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def plugin_row(plugin: Plugin) -> dict[str, str]:
+def plugin_row(plugin: Plugin) -> dict[str, Any]:
     """One plugin, as ``--json`` shows it."""
     return {
         "plugin": plugin.name,
@@ -38,10 +38,29 @@ def plugin_row(plugin: Plugin) -> dict[str, str]:
         "version": plugin.version,
         "api": plugin.api,
         "error": plugin.why,
+        "seconds": round(plugin.seconds, 3),
     }
 
 
-def print_components(rows: list[dict[str, str]], broken: list[dict[str, str]]) -> None:
+def print_plugins(plugins: Iterable[Plugin]) -> None:
+    """Each plugin with its package, and the whole error where it could not be loaded."""
+    for plugin in plugins:
+        why = (plugin.why or "loaded").replace("\n", "\n    ")
+        click.echo(f"{plugin.name:<20} {plugin.package:<24} {why}")
+
+
+def tell_slow(plugins: Iterable[Plugin]) -> None:
+    """Name the plugins that everybody waits for, beside the answer."""
+    for plugin in plugins:
+        if plugin.slow:
+            click.echo(
+                f'note: plugin "{plugin.name}" ({plugin.package}) took {plugin.seconds:.1f} s to '
+                "load; its author can move slow imports into `build`",
+                err=True,
+            )
+
+
+def print_components(rows: list[dict[str, str]], broken: list[dict[str, Any]]) -> None:
     """Components by kind, and below them what could not be loaded and why."""
     width = max((len(row["name"]) for row in rows), default=0)
     for kind in HOOKS:

@@ -1,6 +1,8 @@
 """Plugins: found by entry points, isolated from each other, named without precedence."""
 
+import json
 import re
+import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -145,6 +147,50 @@ def test_a_broken_plugin_is_a_record_and_hides_no_other(install, tmp_path, case)
     assert why in broken.why
     with pytest.raises(UnknownComponentError, match=r"bad 1\.0 is installed but could not be"):
         registry.find(ResidualBlock, "bad/same")
+
+
+def listed(tmp_path, *arguments):
+    """What the command line lists with these distributions on the path."""
+    code = "import sys; sys.path.insert(0, sys.argv.pop(1)); from imgtrans.cli import main; main()"
+    command = [sys.executable, "-c", code, str(tmp_path), "list-components", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def test_nothing_that_plugins_do_wrong_keeps_the_list_from_being_shown(install, tmp_path):
+    names = [f"bad{number}" for number in range(len(WRONG))]
+    for name, (source, _) in zip(names, WRONG.values(), strict=True):
+        install(name, source)
+    install("later", group="imgtrans.v2")
+    install("first", plugin="twin")
+    install("second", plugin="twin")
+    install("talkative", "import warnings\nprint('hi')\nwarnings.warn('old')\n" + GOOD)
+    install("good")
+    done = listed(tmp_path, "--json")
+    told = json.loads(done.stdout)
+    components = {row["name"] for row in told["components"]}
+    assert {"good/same", "talkative/same", "cyclegan/residual"} <= components
+    errors = {row["plugin"]: row["error"] for row in told["not_loaded"]}
+    assert set(errors) == {*names, "later", "twin"}
+    assert all(why in errors[name] for name, (_, why) in zip(names, WRONG.values(), strict=True))
+    assert "hi" in done.stderr
+    assert "UserWarning: old" in done.stderr
+    shown = listed(tmp_path).stdout.partition("not loaded")
+    assert all(name in shown[2] for name in errors)
+    assert "good/same" in shown[0]
+
+
+def test_a_plugin_that_is_slow_is_named_beside_the_answer(install, tmp_path):
+    install("slow", "import time; time.sleep(1.05)" + GOOD)
+    install("good")
+    done = listed(tmp_path, "residual_block", "--json")
+    assert "slow/same" in [row["name"] for row in json.loads(done.stdout)["components"]]
+    assert re.fullmatch(
+        r'note: plugin "slow" \(slow 1\.0\) took 1\.\d s to load; its author can move .*\n',
+        done.stderr,
+    )
 
 
 def test_what_a_plugin_prints_is_no_part_of_an_answer(install, tmp_path, capsys):

@@ -10,7 +10,7 @@ import click
 
 from imgtrans.cli.group import add_files, examples, plugin_option, set_option
 from imgtrans.hooks import HOOKS
-from imgtrans.listing import plugin_row, print_components, uncollected
+from imgtrans.listing import plugin_row, print_components, print_plugins, tell_slow, uncollected
 from imgtrans.problems import RecipeError
 
 
@@ -53,11 +53,10 @@ def list_components(
             listed = {"plugins": [plugin_row(plugin) for plugin in registry.plugins.values()]}
         click.echo(json.dumps(listed, indent=1))
     elif plugins:
-        for plugin in registry.plugins.values():
-            why = (plugin.why or "loaded").replace("\n", "\n    ")
-            click.echo(f"{plugin.name:<20} {plugin.package:<24} {why}")
+        print_plugins(registry.plugins.values())
     else:
         print_components(rows, broken)
+    tell_slow(registry.plugins.values())
 
 
 @click.command(

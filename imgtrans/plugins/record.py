@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
     from imgtrans.components import Component
 
+SLOW: Final = 1.0
+"""Seconds; a plugin that takes longer to load is told."""
 GROUP: Final = "imgtrans.v1"
 """The entry-point group; the API's version is in its name."""
 
@@ -30,6 +32,13 @@ class Plugin:
     why: str = ""
     components: dict[str, dict[str, type[Component]]] = field(default_factory=dict)
     recipes: list[Traversable] = field(default_factory=list)
+    seconds: float = 0.0
+    """How long it took to load."""
+
+    @property
+    def slow(self) -> bool:
+        """Whether everything that lists components waits for this plugin."""
+        return self.seconds > SLOW
 
     @property
     def package(self) -> str:

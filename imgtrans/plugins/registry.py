@@ -6,6 +6,7 @@ import fnmatch
 import os
 import re
 import sys
+import time
 from contextlib import redirect_stdout
 from functools import lru_cache
 from importlib import metadata
@@ -98,6 +99,7 @@ class Registry:
         loader = self._loaders.pop(name, None)
         if loader is None:
             return plugin
+        begin = time.perf_counter()
         try:
             with redirect_stdout(sys.stderr):  # what a plugin prints is no part of an answer
                 module = loader()
@@ -114,6 +116,7 @@ class Registry:
             plugin.components, plugin.recipes = {}, []
             if self._manager.has_plugin(name):
                 self._manager.unregister(name=name)
+        plugin.seconds = time.perf_counter() - begin
         for components in plugin.components.values():
             for key, component in components.items():
                 self._names[component] = f"{name}/{key}"
@@ -197,8 +200,12 @@ class Registry:
         if others:
             offered = ", ".join(known) or "none"
             return f'"{name}" is a {others[0]}, not a {kind_noun(kind)} (installed: {offered})'
-        message = f'no {kind_noun(kind)} "{name}" is installed{did_you_mean(name, known)}'
-        message = message.removesuffix(";") + f" (installed: {', '.join(known) or 'none'})"
+        guess, plugin = did_you_mean(name, known), name.rpartition("/")[0]
+        message = f'no {kind_noun(kind)} "{name}" is installed{guess}'
+        message += f" (installed: {', '.join(known) or 'none'})"
+        if plugin and not guess and plugin not in self.plugins:
+            message += f'; there is no plugin "{plugin}" here: its package is perhaps called '
+            message += f"imgtrans-{plugin}"
         broken = [f"{plugin.package} ({plugin.why})" for plugin in self.broken()]
         return message + (f"; not loaded: {', '.join(broken)}" if broken else "")
 
