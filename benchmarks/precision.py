@@ -18,7 +18,7 @@ import torch
 from imgtrans import RecipeError
 from imgtrans.building import build_trainer
 from imgtrans.plan import make_plan
-from imgtrans.recipe import read_recipe
+from imgtrans.recipe import load_recipe
 from imgtrans.training import train_step
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def main(recipe: str, rounds: int, overrides: tuple[str, ...]) -> None:
 
 
 def _step(recipe: str, overrides: tuple[str, ...]) -> Callable[[], object]:
-    chosen, device = read_recipe(recipe, overrides), torch.device("cuda")
+    chosen, device = load_recipe(recipe, overrides), torch.device("cuda")
     trainer = build_trainer(chosen, device, make_plan(chosen).images)
     size = chosen.dataset.image_size
     shape = (chosen.train.batch_size, chosen.dataset.channels, size, size)

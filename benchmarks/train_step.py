@@ -23,7 +23,7 @@ import torch
 from imgtrans import RecipeError
 from imgtrans.building import best_device, build_trainer
 from imgtrans.plan import make_plan
-from imgtrans.recipe import read_recipe
+from imgtrans.recipe import load_recipe
 from imgtrans.training import Trainer, train_step
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
@@ -42,7 +42,7 @@ def main(recipe: str, rounds: int, overrides: tuple[str, ...]) -> None:
     """Measure the training step of RECIPE, which must have two directions."""
     # In one precision: the textbook knows no autocast, and the comparison is of the steps.
     try:
-        chosen = read_recipe(recipe, [*overrides, "train.precision=float32"])
+        chosen = load_recipe(recipe, [*overrides, "train.precision=float32"])
     except RecipeError as error:
         raise click.ClickException(str(error)) from None
     if chosen.directions != "both":

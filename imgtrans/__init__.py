@@ -30,29 +30,35 @@ if TYPE_CHECKING:
     )
     from imgtrans.hooks import hookimpl
     from imgtrans.inference import load_model
+    from imgtrans.library import Run, run
     from imgtrans.problems import DataNotFoundError, ImgtransError, NoHeldOutError, RecipeError
-    from imgtrans.recipe import Recipe, read_recipe
+    from imgtrans.recipe import Adam, Recipe, Train, load_recipe
     from imgtrans.translation import Translation
 
 __version__ = "0.1.0"
 
 _ELSEWHERE = {
+    "Adam": "imgtrans.recipe",
     "DataNotFoundError": "imgtrans.problems",
     "Field": "pydantic",
     "ImgtransError": "imgtrans.problems",
     "NoHeldOutError": "imgtrans.problems",
     "Recipe": "imgtrans.recipe",
     "RecipeError": "imgtrans.problems",
+    "Run": "imgtrans.library",
+    "Train": "imgtrans.recipe",
     "Translation": "imgtrans.translation",
     "hookimpl": "imgtrans.hooks",
     "load_model": "imgtrans.inference",
-    "read_recipe": "imgtrans.recipe",
+    "load_recipe": "imgtrans.recipe",
+    "run": "imgtrans.library",
 }
 """Where the names come from that are not of ``imgtrans.components``."""
 
 __all__ = (
     "FIXED",
     "FREE",
+    "Adam",
     "Component",
     "DataNotFoundError",
     "Dataset",
@@ -68,14 +74,17 @@ __all__ = (
     "Recipe",
     "RecipeError",
     "ResidualBlock",
+    "Run",
     "Split",
     "Term",
     "Terms",
+    "Train",
     "Translation",
     "__version__",
     "hookimpl",
     "load_model",
-    "read_recipe",
+    "load_recipe",
+    "run",
 )
 
 

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Final
 
 from imgtrans.problems import RecipeError
-from imgtrans.recipe import find_recipe, read_recipe, to_toml
+from imgtrans.recipe import find_recipe, load_recipe, to_toml
 from imgtrans.schema import recipe_schema
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def copy_recipe(name: str, file: Path) -> list[Path]:
     Raises:
         RecipeError: there is no such recipe, it is wrong, or the file is there or cannot be made.
     """
-    original = read_recipe(name)
+    original = load_recipe(name)
     lines = find_recipe(name).read_text(encoding="utf-8-sig").splitlines(keepends=True)
     text = "".join(line for line in lines if not line.startswith("#:schema"))
     schema = file.parent / SCHEMA
@@ -58,6 +58,6 @@ def _headed(text: str) -> str:
 def _means(file: Path, tables: object) -> bool:
     """Whether a file is the same recipe."""
     try:
-        return read_recipe(str(file)).tables() == tables
+        return load_recipe(str(file)).tables() == tables
     except RecipeError:
         return False

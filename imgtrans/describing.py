@@ -17,6 +17,7 @@ from imgtrans.inference import MODEL
 from imgtrans.opening import dry_run_data
 from imgtrans.plan import make_plan
 from imgtrans.plugins import registry
+from imgtrans.recipe import local_classes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,8 +28,11 @@ if TYPE_CHECKING:
     from imgtrans.recipe import Recipe
 
 
-def resume_command(folder: Path, device: str | None) -> str:
+def resume_command(folder: Path, recipe: Recipe, device: str | None) -> str:
     """What continues a run: with the files and the device that it was started with."""
+    if local := local_classes(recipe):
+        go_on = f"imgtrans.run(recipe, resume={str(folder)!r})"
+        return f"{go_on}  in the program that defines {', '.join(local)}"
     files = [part for file in registry().files for part in ("--plugin", str(file))]
     place = ["--device", device] if device else []
     return shlex.join(["imgtrans", "run", "--resume", str(folder), *files, *place])
@@ -78,10 +82,14 @@ def header(
     ]
 
 
-def footer(folder: Path, resume: str, steps: int, *, done: bool) -> list[tuple[str, str]]:
+def footer(folder: Path, resume: str, recipe: Recipe, *, done: bool) -> list[tuple[str, str]]:
     """The lines shown at the end: what was written, and the commands to use it or to go on."""
-    files = [str(file) for file in registry().files]
-    load = f"load_model({str(folder)!r}{f', plugins={files!r}' if files else ''})"
+    files, local = [str(file) for file in registry().files], local_classes(recipe)
+    more = f", plugins={files!r}" if files else ""
+    more += f", components=[{', '.join(local)}]" if local else ""
+    load = f"load_model({str(folder)!r}{more})"
+    steps = 2 * recipe.train.steps
+    longer = f"{resume}, with more steps" if local else f"{resume} --set train.steps={steps}"
     model = [
         ("model", str(folder / MODEL)),
         ("use it", f"in Python, on a PIL image: from imgtrans import load_model; {load}(image)"),
@@ -90,7 +98,7 @@ def footer(folder: Path, resume: str, steps: int, *, done: bool) -> list[tuple[s
         ("report", f"{folder / 'report.html'}  (open it in a browser)"),
         ("samples", str(folder / "samples")),
         *(model if (folder / MODEL).is_file() else []),
-        ("longer", f"{resume} --set train.steps={2 * steps}") if done else ("continue", resume),
+        ("longer", longer) if done else ("continue", resume),
     ]
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from imgtrans.monitor.folder import RunFolder, open_run, unfinished
 from imgtrans.opening import generated
 from imgtrans.problems import DataNotFoundError, ImgtransError, RecipeError
-from imgtrans.recipe import Change, Recipe, changes, read_recipe
+from imgtrans.recipe import Change, Recipe, changes, load_recipe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,9 +59,9 @@ def open_resumed(
     """
     folder = run if isinstance(run, RunFolder) else open_run(run)
     file = str(folder.path / "recipe.toml")
-    own = read_recipe(file)
+    own = load_recipe(file)
     if asked is None:
-        asked = read_recipe(file, overrides, say=display.say)
+        asked = load_recipe(file, overrides, say=display.say)
     elif generated(folder) and asked.fallback is not None:
         asked = asked.model_copy(update={"dataset": asked.fallback})
     aside = ("name", "fallback", "plugins")

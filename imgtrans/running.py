@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -38,6 +39,15 @@ if TYPE_CHECKING:
     from imgtrans.training import Trainer
 
 
+@dataclass(frozen=True)
+class Ended:
+    """A run that is over, for now or for good."""
+
+    folder: Path
+    exit_code: int
+    """0 done, 130 or 143 stopped by a signal and resumable."""
+
+
 def run(
     recipe: Recipe | None,
     display: Display,
@@ -45,7 +55,7 @@ def run(
     resume: bool | Path = False,
     overrides: Sequence[str] = (),
     device: str | None = None,
-) -> int:
+) -> Ended:
     """Train a recipe, or continue a run.
 
     Args:
@@ -56,7 +66,7 @@ def run(
         device: such as ``cuda:0``; default: the best there is.
 
     Returns:
-        The exit code: 0 done, 130 or 143 stopped by a signal and resumable.
+        Where it is and how it ended.
 
     Raises:
         ImgtransError: it cannot start, or had to stop; the text says why and what to do.
@@ -75,8 +85,9 @@ def run(
     trainer = build_trainer(data.recipe, where, plan.images)
     to_toml(data.recipe)  # what cannot be saved is refused before there is a folder
     with folder or RunFolder.create(data.recipe.name) as opened:
-        again = resume_command(opened.path, device)
-        return _Run(opened, data, plan, trainer, display, again).go(resumed=folder is not None)
+        again = resume_command(opened.path, data.recipe, device)
+        going = _Run(opened, data, plan, trainer, display, again)
+        return Ended(opened.path, going.go(resumed=folder is not None))
 
 
 class _Run:
@@ -236,5 +247,5 @@ class _Run:
         """The last lines; returns the exit code of a run that was stopped."""
         self.display.say()
         self.display.say(how)
-        self.display.rows(footer(self.folder.path, self.again, self.steps, done=self.done))
+        self.display.rows(footer(self.folder.path, self.again, self.recipe, done=self.done))
         return self.stop.exit_code

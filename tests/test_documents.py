@@ -10,7 +10,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from imgtrans import ResidualBlock, read_recipe
+from imgtrans import ResidualBlock, load_recipe
 from imgtrans.cli import main
 from imgtrans.plugins.registry import Registry
 
@@ -28,7 +28,7 @@ def blocks(path, language):
 def test_the_recipe_for_ones_own_folders_is_valid_and_downloads_nothing(tmp_path):
     (text,) = [text for text in blocks(ROOT / "README.md", "toml") if "extends" in text]
     (tmp_path / "my_photos.toml").write_text(text)
-    recipe = read_recipe(str(tmp_path / "my_photos.toml"))
+    recipe = load_recipe(str(tmp_path / "my_photos.toml"))
     assert recipe.domains == ("day", "night")
     assert (recipe.dataset.root, recipe.dataset.download) == ("photos", None)
     assert recipe.fallback is None

@@ -193,12 +193,12 @@ def test_small_images_of_either_domain_are_named():
 def test_a_run_on_photographs_ends_well():
     photographs("photos/trainA", "photos/trainB", "photos/testA", "photos/testB")
     recipe = tiny_recipe(dataset=folders(flip=True, load_size=36), train={"steps": 2})
-    assert run(recipe, Display(quiet=True)) == 0
+    assert run(recipe, Display(quiet=True)).exit_code == 0
 
 
 def test_missing_images_fall_back_with_a_warning_nobody_can_miss(capsys):
     recipe = tiny_recipe(dataset=folders(), fallback=tiny_recipe().dataset, train={"steps": 1})
-    assert run(recipe, Display(quiet=True)) == 0
+    assert run(recipe, Display(quiet=True)).exit_code == 0
     warning = capsys.readouterr().err
     assert "THE IMAGES OF THIS RECIPE ARE NOT HERE" in warning
     first, *_ = warning.splitlines()
@@ -243,7 +243,7 @@ def test_a_moved_folder_is_given_on_resume():
     with pytest.raises(DataNotFoundError, match=r"(?s)set root.*if they have moved since"):
         run(None, Display(quiet=True), resume=Path("tiny"), overrides=["train.steps=2"])
     overrides = ["train.steps=2", "dataset.root=moved"]
-    assert run(None, Display(quiet=True), resume=Path("tiny"), overrides=overrides) == 0
+    assert run(None, Display(quiet=True), resume=Path("tiny"), overrides=overrides).exit_code == 0
 
 
 class Quiet(SimpleHTTPRequestHandler):

@@ -20,7 +20,7 @@ def folder(tmp_path_factory):
     here = tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(here)
-        assert run(tiny_recipe(train={"steps": 1}), Display(quiet=True)) == 0
+        assert run(tiny_recipe(train={"steps": 1}), Display(quiet=True)).exit_code == 0
     return here / "runs/tiny"
 
 

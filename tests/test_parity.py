@@ -9,7 +9,7 @@ from textbook import ImagePool, Networks, PaperTraining, SeedTraining
 from torch import nn
 from toys import batch_of, tiny_paper_recipe, tiny_recipe, trainer_of
 
-from imgtrans.recipe import read_recipe
+from imgtrans.recipe import load_recipe
 from imgtrans.training import Trainer, train_step
 
 
@@ -45,7 +45,7 @@ def test_five_steps_equal_the_seeds_textbook_step(size):
     if size == "tiny":
         recipe, pixels = tiny_recipe(), 32
     else:  # the shipped recipe's networks, all 22 million parameters of them
-        recipe, pixels = read_recipe("cyclegan_yosemite"), 64
+        recipe, pixels = load_recipe("cyclegan_yosemite"), 64
     trainer = trainer_of(in_float64(recipe))
     ours = networks_of(trainer)
     theirs = deepcopy(ours)

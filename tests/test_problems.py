@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from imgtrans import RecipeError, read_recipe
+from imgtrans import RecipeError, load_recipe
 from imgtrans.problems import as_toml, did_you_mean
 
 FOLDER = Path(__file__).parent / "problems"
@@ -14,7 +14,7 @@ FOLDER = Path(__file__).parent / "problems"
 def test_golden_every_problem_is_told_in_the_recipes_own_notation(name):
     """``tests/problems/write.py`` writes the texts anew; read every one that changed."""
     with pytest.raises(RecipeError) as caught:
-        read_recipe(str(FOLDER / f"{name}.toml"))
+        load_recipe(str(FOLDER / f"{name}.toml"))
     answer = str(caught.value).replace(f"{FOLDER}/", "")
     assert f"{answer}\n" == (FOLDER / f"{name}.txt").read_text(encoding="utf-8")
     assert caught.value.exit_code == 2

@@ -12,7 +12,7 @@ from toys import tiny_paper_recipe, tiny_recipe
 from imgtrans.components import KINDS, Component, PerDirection
 from imgtrans.plugins import registry
 from imgtrans.problems import RecipeError
-from imgtrans.recipe import Recipe, changes, read_recipe, to_toml
+from imgtrans.recipe import Recipe, changes, load_recipe, to_toml
 from imgtrans.recipe.model import Adam, Train
 
 
@@ -28,22 +28,22 @@ def written(tmp_path, text, name="mine.toml"):
 
 @pytest.mark.parametrize("recipe", [tiny_recipe(), tiny_paper_recipe()])
 def test_what_is_written_reads_back_equal(tmp_path, recipe):
-    assert read_recipe(written(tmp_path, to_toml(recipe))) == recipe
+    assert load_recipe(written(tmp_path, to_toml(recipe))) == recipe
 
 
 @pytest.mark.parametrize("name", ["quickstart", "cyclegan_yosemite"])
 def test_a_resolved_recipe_holds_full_names_and_every_default(tmp_path, name):
-    recipe = read_recipe(name)
+    recipe = load_recipe(name)
     text = to_toml(recipe)
     assert 'use = "cyclegan/encoder-decoder"' in text
     assert "decay_steps = " in text
-    assert read_recipe(written(tmp_path, text)) == recipe
+    assert load_recipe(written(tmp_path, text)) == recipe
 
 
 def test_components_nest_by_use_or_by_their_bare_name():
-    table = read_recipe("quickstart", ['generator.residual_block={use="residual",norm="instance"}'])
+    table = load_recipe("quickstart", ['generator.residual_block={use="residual",norm="instance"}'])
     assert table.generator.residual_block == Residual(norm="instance")
-    bare = read_recipe("quickstart", ["generator.residual_block=cyclegan/residual"])
+    bare = load_recipe("quickstart", ["generator.residual_block=cyclegan/residual"])
     assert bare.generator.residual_block == Residual()
 
 
@@ -51,24 +51,24 @@ def test_a_recipe_extends_another_by_name_or_file(tmp_path):
     written(
         tmp_path, 'extends = "quickstart"\nname = "mine"\n[train]\nsteps = 7\ndecay_steps = 1\n'
     )
-    recipe = read_recipe("mine.toml")
+    recipe = load_recipe("mine.toml")
     assert (recipe.name, recipe.train.steps) == ("mine", 7)
-    assert recipe.generator == read_recipe("quickstart").generator
+    assert recipe.generator == load_recipe("quickstart").generator
     written(tmp_path, 'extends = "mine.toml"\n', "second.toml")
     with pytest.raises(RecipeError, match="only one level"):
-        read_recipe("second.toml")
+        load_recipe("second.toml")
 
 
 def test_changing_use_discards_the_tables_other_keys_and_says_so(tmp_path):
     said = []
     written(tmp_path, 'extends = "quickstart"\n[dataset]\nuse = "unpaired-folders"\nroot = "x"\n')
-    recipe = read_recipe("mine.toml", say=said.append)
+    recipe = load_recipe("mine.toml", say=said.append)
     assert recipe.dataset.image_size == 128  # not quickstart's 64
     assert "discarded the keys of the old one: image_size, flip, scenes, test_scenes" in said[0]
 
 
 def test_the_order_of_tables_changes_nothing(tmp_path):
-    tables = read_recipe("quickstart").tables()
+    tables = load_recipe("quickstart").tables()
     turned = Recipe.model_validate(dict(reversed(tables.items())))
     assert turned == Recipe.model_validate(tables)
 
@@ -84,17 +84,17 @@ def test_the_order_of_tables_changes_nothing(tmp_path):
 )
 def test_an_override_that_cannot_be_used_says_why(override, says):
     with pytest.raises(RecipeError, match=says):
-        read_recipe("quickstart", [override])
+        load_recipe("quickstart", [override])
 
 
 def test_every_override_that_cannot_be_used_is_told():
     with pytest.raises(RecipeError, match=r"(?s)--set train\.steps: .*--set =3: "):
-        read_recipe("quickstart", ["train.steps", "=3"])
+        load_recipe("quickstart", ["train.steps", "=3"])
 
 
 def test_an_unknown_recipe_names_the_nearest_and_those_there_are():
     with pytest.raises(RecipeError) as caught:
-        read_recipe("quikstart")
+        load_recipe("quikstart")
     assert 'did you mean "quickstart"?' in str(caught.value)
     assert "cyclegan_yosemite" in str(caught.value)
 
@@ -154,7 +154,7 @@ class Unusual(Residual):
 def test_a_component_may_have_any_fields_that_texts_and_numbers_can_stand_for(monkeypatch):
     monkeypatch.setitem(registry()._local, "local:unusual", Unusual)
     override = "generator.residual_block.use=local:unusual"
-    block = read_recipe("quickstart", [override]).generator.residual_block
+    block = load_recipe("quickstart", [override]).generator.residual_block
     assert isinstance(block, Unusual)
     tables = tomllib.loads(to_toml(tiny_recipe(generator=EncoderDecoder(residual_block=block))))
     assert tables["generator"]["residual_block"]["where"] == "here"
@@ -172,18 +172,18 @@ def test_a_validator_that_raises_anything_is_told_with_its_component(monkeypatch
 
     monkeypatch.setitem(registry()._local, "local:faulty", Faulty)
     with pytest.raises(RecipeError, match=r"Faulty raised KeyError: 'gone'"):
-        read_recipe("quickstart", ["generator.residual_block.use=local:faulty"])
+        load_recipe("quickstart", ["generator.residual_block.use=local:faulty"])
 
 
 def test_a_recipe_saved_with_a_byte_order_mark_is_read(tmp_path):
     (tmp_path / "mine.toml").write_text('extends = "quickstart"\n', encoding="utf-8-sig")
-    assert read_recipe(str(tmp_path / "mine.toml")).name == "quickstart"
+    assert load_recipe(str(tmp_path / "mine.toml")).name == "quickstart"
 
 
 @pytest.mark.parametrize("name", ["~nosuchuser/x.toml", "x" * 300])
 def test_a_name_that_can_be_no_file_is_an_error(name):
     with pytest.raises(RecipeError, match="is no recipe"):
-        read_recipe(name)
+        load_recipe(name)
 
 
 def test_a_component_cannot_have_a_field_called_use():
@@ -195,6 +195,6 @@ def test_a_component_cannot_have_a_field_called_use():
 def test_another_name_of_the_same_component_keeps_its_keys(tmp_path, use):
     said = []
     written(tmp_path, f'extends = "quickstart"\n[generator]\nuse = "{use}"\nblocks = 2\n')
-    recipe = read_recipe("mine.toml", say=said.append)
+    recipe = load_recipe("mine.toml", say=said.append)
     assert (recipe.generator.width, recipe.generator.blocks) == (24, 2)
     assert said == []

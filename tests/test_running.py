@@ -33,7 +33,7 @@ def _elsewhere(tmp_path, monkeypatch):
 
 
 def quiet_run(recipe, **options):
-    return run(recipe, Display(quiet=True), **options)
+    return run(recipe, Display(quiet=True), **options).exit_code
 
 
 def short(**changes):
@@ -122,7 +122,7 @@ class Interrupting(Display):
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_finishes_the_step_saves_and_can_be_continued_exactly(number, code):
     assert quiet_run(short()) == 0
-    assert run(short(), Interrupting(3, number)) == code
+    assert run(short(), Interrupting(3, number)).exit_code == code
     assert final("runs/tiny-2").about["step"] == 3
     assert quiet_run(short(), resume=True) == 0
     assert equal("runs/tiny", "runs/tiny-2")
@@ -136,7 +136,7 @@ def test_resume_without_an_unfinished_run_starts_one():
 
 def test_a_finished_run_has_nothing_to_do(capsys):
     quiet_run(short(steps=1))
-    assert run(None, Display(), resume=Path("runs/tiny")) == 0
+    assert run(None, Display(), resume=Path("runs/tiny")).exit_code == 0
     assert "nothing to do" in capsys.readouterr().out
 
 
@@ -266,11 +266,11 @@ def falling_back():
 
 
 def test_a_run_on_the_fallback_keeps_its_mark_however_often_it_is_continued(capsys):
-    assert run(falling_back(), Interrupting(1)) == 130
+    assert run(falling_back(), Interrupting(1)).exit_code == 130
     assert "TRAINING ON GENERATED ONES INSTEAD" in capsys.readouterr().err
     folder = Path("runs/tiny-generated")
     for step in (2, 3):
-        assert run(falling_back(), Interrupting(step), resume=True) == 130
+        assert run(falling_back(), Interrupting(step), resume=True).exit_code == 130
         assert json.loads((folder / "environment.json").read_text())["generated"] is True
     assert quiet_run(None, resume=folder) == 0
     assert load_model(folder).about["generated"] is True
@@ -304,7 +304,7 @@ def test_held_out_images_that_are_broken_are_warned_of_and_kept_for_the_report(m
 
 
 def test_a_run_is_continued_on_the_images_it_began_with_and_no_others(monkeypatch):
-    assert run(short(), Interrupting(3)) == 130
+    assert run(short(), Interrupting(3)).exit_code == 130
     monkeypatch.setattr(Scenes, "name", lambda self, index: f"another {index}")
     with pytest.raises(ImgtransError, match="the training images are not those"):
         quiet_run(None, resume=Path("runs/tiny"))
@@ -314,7 +314,7 @@ def test_a_run_is_continued_on_the_images_it_began_with_and_no_others(monkeypatc
 
 
 def test_a_recipe_edited_in_the_run_folder_is_told_by_the_checkpoint():
-    assert run(short(), Interrupting(3)) == 130
+    assert run(short(), Interrupting(3)).exit_code == 130
     file = Path("runs/tiny/recipe.toml")
     file.write_text(file.read_text().replace("batch_size = 2", "batch_size = 1"))
     with pytest.raises(RecipeError, match=r"\[train\] batch_size = 2 -> 1"):
@@ -328,7 +328,7 @@ def test_fewer_steps_than_are_done_are_refused():
 
 
 def test_a_run_whose_checkpoints_are_all_damaged_is_left_as_it_is():
-    assert run(short(), Interrupting(5)) == 130
+    assert run(short(), Interrupting(5)).exit_code == 130
     before = metrics("runs/tiny")
     for path in checkpoint.found(Path("runs/tiny/checkpoints")):
         path.write_bytes(path.read_bytes()[:-5])
@@ -339,14 +339,14 @@ def test_a_run_whose_checkpoints_are_all_damaged_is_left_as_it_is():
 
 
 def test_a_log_that_was_deleted_is_warned_of(capsys):
-    assert run(short(), Interrupting(3)) == 130
+    assert run(short(), Interrupting(3)).exit_code == 130
     Path("runs/tiny/metrics.jsonl").unlink()
     assert quiet_run(None, resume=Path("runs/tiny")) == 0
     assert "metrics.jsonl holds 0 of the 3 steps done" in capsys.readouterr().err
 
 
 def test_the_run_of_a_recipe_with_a_like_name_is_not_continued():
-    assert run(short(name="tiny-2"), Interrupting(3)) == 130
+    assert run(short(name="tiny-2"), Interrupting(3)).exit_code == 130
     assert quiet_run(short(), resume=True) == 0
     assert final("runs/tiny-2").about["step"] == 3
     assert final("runs/tiny").about["step"] == 8
@@ -357,7 +357,7 @@ def test_a_component_of_ones_own_program_trains_resumes_and_is_given_to_its_mode
         """Half of it."""
 
     recipe = short(loss={"adversarial": LeastSquares(), "cycle": Softer(weight=5.0)})
-    assert run(recipe, Interrupting(3)) == 130
+    assert run(recipe, Interrupting(3)).exit_code == 130
     assert quiet_run(recipe, resume=True) == 0
     assert load_model("runs/tiny", components=[Softer]).directions == recipe.direction_names
     registry()._local.clear()
@@ -379,7 +379,7 @@ def test_a_change_of_the_images_is_not_taken_over_in_silence(capsys):
 
 
 def test_another_environment_is_warned_of(capsys):
-    assert run(short(), Interrupting(3)) == 130
+    assert run(short(), Interrupting(3)).exit_code == 130
     path = Path("runs/tiny/environment.json")
     path.write_text(json.dumps(json.loads(path.read_text()) | {"threads": 99}))
     assert quiet_run(None, resume=Path("runs/tiny")) == 0

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from imgtrans_cyclegan import EncoderDecoder
 
-from imgtrans import Field, ResidualBlock, read_recipe
+from imgtrans import Field, ResidualBlock, load_recipe
 from imgtrans.cli import main
 from imgtrans.components import KINDS, Loss
 from imgtrans.plugins import registry
@@ -58,7 +58,7 @@ def test_the_table_shown_is_a_recipe_to_paste(kind, name):
     table = call("show", kind, name).output.partition("in a recipe\n")[2]
     table = re.sub(r"# (\w+) = …", r'\1 = "photos"    #', table)
     Path("pasted.toml").write_text(HEAD + table)
-    recipe = read_recipe("pasted.toml")
+    recipe = load_recipe("pasted.toml")
     assert any(type(part) in KINDS[kind].__subclasses__() for part in parts_of(recipe))
     assert re.sub(r"\s", "", name) in to_toml(recipe)
 
@@ -138,7 +138,7 @@ def test_what_cannot_be_shown_is_answered_with_what_can(arguments, answer):
 def test_a_recipe_is_shown_resolved_and_reads_back_equal():
     done = call("show", "quickstart", "--set", "train.batch_size=9")
     Path("shown.toml").write_text(done.stdout)
-    assert read_recipe("shown.toml") == read_recipe("quickstart", ["train.batch_size=9"])
+    assert load_recipe("shown.toml") == load_recipe("quickstart", ["train.batch_size=9"])
     assert json.loads(call("show", "quickstart", "--json").output)["train"]["steps"] == 750
 
 
@@ -155,7 +155,7 @@ def test_a_locked_recipe_names_the_packages_and_warns_of_other_versions():
         "seasons": "imgtrans 0.1.0",
     }
     Path("locked.toml").write_text(done.stdout.replace("imgtrans 0.1.0", "imgtrans 0.0.9", 1))
-    assert read_recipe("locked.toml").plugins["cyclegan"] == "imgtrans 0.0.9"
+    assert load_recipe("locked.toml").plugins["cyclegan"] == "imgtrans 0.0.9"
     warning = 'plugin "cyclegan" is imgtrans 0.1.0 here and was imgtrans 0.0.9 when the recipe'
     for command in ("show", "validate"):
         done = call(command, "locked.toml")
@@ -190,7 +190,7 @@ def test_a_copied_recipe_keeps_its_comments_and_is_completed_by_editors():
     ]
     text = Path("deep/first.toml").read_text()
     assert text.startswith("#:schema .imgtrans/recipe.schema.json\n\n# Generated landscapes")
-    assert read_recipe("deep/first.toml") == read_recipe("quickstart")
+    assert load_recipe("deep/first.toml") == load_recipe("quickstart")
     told = json.loads(call("schema").output)
     assert json.loads(Path("deep/.imgtrans/recipe.schema.json").read_text()) == told
 
@@ -215,7 +215,7 @@ def test_a_copy_of_what_extends_a_file_is_whole():
     call("copy", "quickstart", "there/base.toml")
     Path("there/more.toml").write_text('extends = "base.toml"\nname = "more"\n')
     call("copy", "there/more.toml", "more.toml")
-    assert read_recipe("more.toml") == read_recipe("there/more.toml")
+    assert load_recipe("more.toml") == load_recipe("there/more.toml")
     assert "extends" not in Path("more.toml").read_text()
     call("copy", "there/more.toml", "there/again.toml")
     assert 'extends = "base.toml"' in Path("there/again.toml").read_text()

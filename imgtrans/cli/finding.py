@@ -115,7 +115,7 @@ def _show_recipe(recipe: str, overrides: tuple[str, ...], *, lock: bool, as_json
         message = f"which {recipe}? imgtrans show {recipe} NAME; installed: {offered}"
         raise RecipeError(message)
     try:
-        read = recipes.read_recipe(recipe, overrides, say=lambda text: click.echo(text, err=True))
+        read = recipes.load_recipe(recipe, overrides, say=lambda text: click.echo(text, err=True))
     except RecipeError as error:
         kinds = [kind for kind, _, _ in registry().matching(None, recipe)]
         if not kinds or Path(recipe).is_file():

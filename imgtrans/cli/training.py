@@ -42,7 +42,7 @@ def run(
 ) -> None:
     """Train RECIPE, a file or the name of an installed recipe, in a new folder under runs/."""
     from imgtrans.monitor.display import Display
-    from imgtrans.recipe import read_recipe
+    from imgtrans.recipe import load_recipe
 
     add_files(files)
     if resume and recipe is None and resume.endswith(".toml"):
@@ -56,11 +56,12 @@ def run(
         raise click.UsageError(message)
     if name is not None:
         overrides = (*overrides, f"name={json.dumps(name)}")
-    chosen = read_recipe(recipe, overrides, say=display.say) if recipe is not None else None
+    chosen = load_recipe(recipe, overrides, say=display.say) if recipe is not None else None
     from imgtrans import running  # imports torch, so only once the recipe is right
 
     target = Path(resume) if resume else resume is not None
-    sys.exit(running.run(chosen, display, resume=target, overrides=overrides, device=device))
+    ended = running.run(chosen, display, resume=target, overrides=overrides, device=device)
+    sys.exit(ended.exit_code)
 
 
 @click.command(
@@ -82,13 +83,13 @@ def validate(
 ) -> None:
     """Check recipes and report every problem."""
     from imgtrans.monitor.display import Display
-    from imgtrans.recipe import other_versions, read_recipe
+    from imgtrans.recipe import load_recipe, other_versions
 
     add_files(files)
     failed = 0
     for name in recipes:
         try:
-            recipe = read_recipe(name, overrides, say=click.echo)
+            recipe = load_recipe(name, overrides, say=click.echo)
             for line in other_versions(recipe):
                 click.echo(f"warning: {line}", err=True)
             click.echo(f"{name} is valid")

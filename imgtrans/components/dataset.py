@@ -52,26 +52,26 @@ class Dataset(Component):
     """Says *what images there are*; which one is seen when is the core's business."""
 
     image_size: PositiveInt = Field(
-        128,
+        default=128,
         description="height and width of the squares that the networks see, in pixels",
         json_schema_extra=FIXED,
     )
     load_size: PositiveInt | None = Field(
-        None,
+        default=None,
         description="the shorter side is resized to this (bicubic) before a random crop; default: "
         "to image_size (bilinear)",
         json_schema_extra=FIXED,
     )
     flip: bool = Field(
-        False,  # noqa: FBT003 - pydantic takes a default as the first argument
+        default=False,
         description="mirror half of the training images left to right",
         json_schema_extra=FIXED,
     )
     channels: Literal[1, 3] = Field(
-        3, description="1 for greyscale, 3 for colour", json_schema_extra=FIXED
+        default=3, description="1 for greyscale, 3 for colour", json_schema_extra=FIXED
     )
     broken_images: Literal["stop", "skip"] = Field(
-        "stop",
+        default="stop",
         description='an image that cannot be read ends the run ("stop") or is left out ("skip")',
         json_schema_extra=FIXED,
     )

@@ -68,7 +68,7 @@ class Loss(Component):
         float | PerDirection,
         PlainValidator(_weight, json_schema_input_type=NonNegativeFloat | PerDirection),
     ] = Field(
-        1.0,
+        default=1.0,
         description="factor on this loss: a number, or {x_to_y = …, y_to_x = …}",
         json_schema_extra=FREE,
     )

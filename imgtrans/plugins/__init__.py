@@ -6,7 +6,8 @@ installing a package never changes what an existing recipe means. Nothing here i
 
 from __future__ import annotations
 
+from imgtrans.plugins.local import LOCAL
 from imgtrans.plugins.record import GROUP, Plugin, UnknownComponentError
 from imgtrans.plugins.registry import Registry, registry
 
-__all__ = ("GROUP", "Plugin", "Registry", "UnknownComponentError", "registry")
+__all__ = ("GROUP", "LOCAL", "Plugin", "Registry", "UnknownComponentError", "registry")

@@ -10,13 +10,14 @@ import time
 from contextlib import redirect_stdout
 from functools import lru_cache
 from importlib import metadata
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 from imgtrans import hooks
 from imgtrans.components import KINDS, Component, kind_name, kind_noun
 from imgtrans.hooks import HOOKS
+from imgtrans.plugins.local import LOCAL, LocalClasses, local_name
 from imgtrans.plugins.offers import check_hooks, check_offer, check_recipes, import_file
 from imgtrans.plugins.record import GROUP, Plugin, UnknownComponentError
 from imgtrans.problems import RecipeError, did_you_mean
@@ -24,10 +25,6 @@ from imgtrans.problems import RecipeError, did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
-
-
-LOCAL: Final = "local:"
-"""Begins the name of a class that no plugin offers, such as a notebook's."""
 
 
 class Registry:
@@ -40,7 +37,7 @@ class Registry:
         """Local Python files that were offered as plugins."""
         self._loaders: dict[str, Callable[[], Any]] = {}
         self._names: dict[type[Component], str] = {}
-        self._local: dict[str, type[Component]] = {}
+        self._local = LocalClasses()
         self._manager = pluggy.PluginManager("imgtrans")
         self._manager.add_hookspecs(hooks)
         for entry_point in entry_points:
@@ -152,7 +149,7 @@ class Registry:
             UnknownComponentError: none or several answer to it; the text says which are there.
         """
         if name.startswith(LOCAL):
-            return self._find_local(kind, name)
+            return self._local.find(kind, name)
         plugin_name, _, key = name.rpartition("/")
         if plugin_name in self.plugins:
             plugin = self.load(plugin_name)
@@ -178,18 +175,7 @@ class Registry:
 
     def remember(self, component: type[Component]) -> None:
         """A class that a program brings: found again, by its ``local:`` name, in this process."""
-        self._local[_local_name(component)] = component
-
-    def _find_local(self, kind: type[Component], name: str) -> type[Component]:
-        component = self._local.get(name)
-        if component is None or not issubclass(component, kind):
-            message = (
-                f'the {kind_noun(kind)} "{name}" is a class of the program that trained it, not of '
-                "a plugin: from Python, give load_model the class with components=[…]; for the "
-                "command line, put it into a plugin"
-            )
-            raise UnknownComponentError(message)
-        return component
+        self._local.remember(component)
 
     def _unknown(self, kind: type[Component], name: str, known: Mapping[str, Any]) -> str:
         others = [
@@ -217,7 +203,7 @@ class Registry:
         """The full name that a recipe uses; ``local:module.Class`` where no plugin offers it."""
         if component not in self._names:
             self.load_all()
-        return self._names.get(component) or _local_name(component)
+        return self._names.get(component) or local_name(component)
 
     def matching(self, kind: str | None, pattern: str | None) -> Iterator[tuple[str, Plugin, str]]:
         """Kind, plugin and key of the components whose name matches; every plugin is loaded."""
@@ -230,10 +216,6 @@ class Registry:
                         fnmatch.fnmatchcase(text, pattern) for text in (full, key)
                     ):
                         yield each, plugin, key
-
-
-def _local_name(component: type[Component]) -> str:
-    return f"{LOCAL}{component.__module__}.{component.__qualname__}"
 
 
 def _broken(kind: type[Component], name: str, plugin: Plugin) -> str:

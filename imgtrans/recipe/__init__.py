@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from imgtrans.recipe.locking import lock, other_versions, plugin_versions
+from imgtrans.recipe.locking import local_classes, lock, other_versions, plugin_versions
 from imgtrans.recipe.model import Adam, Recipe, Train
-from imgtrans.recipe.reading import find_recipe, read_recipe, shipped_recipes, to_toml
+from imgtrans.recipe.reading import find_recipe, load_recipe, shipped_recipes, to_toml
 from imgtrans.recipe.resuming import Change, changes
 
 __all__ = (
@@ -14,10 +14,11 @@ __all__ = (
     "Train",
     "changes",
     "find_recipe",
+    "load_recipe",
+    "local_classes",
     "lock",
     "other_versions",
     "plugin_versions",
-    "read_recipe",
     "shipped_recipes",
     "to_toml",
 )

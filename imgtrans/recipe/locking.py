@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from imgtrans.plugins import registry
+from imgtrans.plugins import LOCAL, registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +22,12 @@ def plugin_versions(recipe: Recipe) -> dict[str, str]:
     used = {name.rpartition("/")[0] for name in _uses(recipe.tables()) if "/" in name}
     plugins = registry().plugins
     return {name: plugins[name].package for name in sorted(used) if name in plugins}
+
+
+def local_classes(recipe: Recipe) -> list[str]:
+    """Names of the classes of one's own program that a recipe is made with."""
+    local = {name for name in _uses(recipe.tables()) if name.startswith(LOCAL)}
+    return sorted(name.rpartition(".")[2] for name in local)
 
 
 def _uses(value: Any) -> Iterator[str]:

@@ -48,10 +48,10 @@ class Adam(Table):
     """The optimizer of one phase (Kingma and Ba, 2015)."""
 
     learning_rate: float = Field(
-        2e-4, gt=0, description="step size before any decay", json_schema_extra=FREE
+        default=2e-4, gt=0, description="step size before any decay", json_schema_extra=FREE
     )
     betas: tuple[float, float] = Field(
-        (0.5, 0.999),
+        default=(0.5, 0.999),
         description="decay rates of the first and second moments, each in [0, 1)",
         json_schema_extra=FREE,
     )
@@ -73,56 +73,58 @@ class Train(Table):
         json_schema_extra=FREE,
     )
     batch_size: PositiveInt = Field(
-        1, description="images of each domain per step", json_schema_extra=FIXED
+        default=1, description="images of each domain per step", json_schema_extra=FIXED
     )
     order: Literal["discriminators-first", "generators-first"] = Field(
-        "generators-first",
+        default="generators-first",
         description="which phase of a step comes first; the other sees its result",
         json_schema_extra=FIXED,
     )
     seed: NonNegativeInt = Field(
-        0, description="of weights, data order, dropout and replay", json_schema_extra=FIXED
+        default=0, description="of weights, data order, dropout and replay", json_schema_extra=FIXED
     )
     pool_images: NonNegativeInt = Field(
-        0,
+        default=0,
         description="past fakes kept per direction to show discriminators (Shrivastava et al., "
         "2017); 0 shows each step's own",
         json_schema_extra=FIXED,
     )
     decay_steps: NonNegativeInt = Field(
-        0,
+        default=0,
         description="the last steps, over which the learning rates fall linearly towards 0",
         json_schema_extra=FREE,
     )
     precision: Literal["auto", "float32", "bfloat16", "float64"] = Field(
-        "auto",
+        default="auto",
         description="arithmetic of the networks; auto: bfloat16 autocast on CUDA, else float32",
         json_schema_extra=FIXED,
     )
     workers: NonNegativeInt | Literal["auto"] = Field(
-        "auto",
+        default="auto",
         description="processes that read images; auto: none where they are cached",
         json_schema_extra=FREE,
     )
     cache: Literal["auto", "memory", "none"] = Field(
-        "auto",
+        default="auto",
         description="keep decoded images in memory; auto: where they fit",
         json_schema_extra=FREE,
     )
     sample_every: PositiveInt = Field(
-        500, description="steps between sample grids", json_schema_extra=FREE
+        default=500, description="steps between sample grids", json_schema_extra=FREE
     )
     checkpoint_every: PositiveInt = Field(
-        500, description="steps between checkpoints", json_schema_extra=FREE
+        default=500, description="steps between checkpoints", json_schema_extra=FREE
     )
     keep: PositiveInt = Field(
-        3, description="newest checkpoints kept, besides the final one", json_schema_extra=FREE
+        default=3,
+        description="newest checkpoints kept, besides the final one",
+        json_schema_extra=FREE,
     )
     generators: Adam = Field(
-        Adam(), description="optimizer of the generators", json_schema_extra=FREE
+        default=Adam(), description="optimizer of the generators", json_schema_extra=FREE
     )
     discriminators: Adam = Field(
-        Adam(), description="optimizer of the discriminators", json_schema_extra=FREE
+        default=Adam(), description="optimizer of the discriminators", json_schema_extra=FREE
     )
 
     @model_validator(mode="after")
@@ -142,30 +144,32 @@ class Train(Table):
 class Recipe(Table):
     """One training, whole: data, networks, losses and schedule."""
 
-    format: Literal[1] = Field(1, description="of recipes; 1 today", json_schema_extra=FIXED)
+    format: Literal[1] = Field(
+        default=1, description="of recipes; 1 today", json_schema_extra=FIXED
+    )
     name: str = Field(description="of the run folder under runs/", json_schema_extra=FREE)
     domains: tuple[str, str] = Field(
-        ("x", "y"), description="what x and y show", json_schema_extra=FIXED
+        default=("x", "y"), description="what x and y show", json_schema_extra=FIXED
     )
     directions: Literal["both", "x_to_y"] = Field(
-        "both", description="translations to learn", json_schema_extra=FIXED
+        default="both", description="translations to learn", json_schema_extra=FIXED
     )
     dataset: Dataset = Field(description="what images there are", json_schema_extra=FIXED)
     fallback: Dataset | None = Field(
-        None,
+        default=None,
         description="used, with a loud warning, where the dataset's images are missing",
         json_schema_extra=FREE,
     )
     generator: Generator = Field(description="one is built per direction", json_schema_extra=FIXED)
     discriminator: Discriminator | None = Field(
-        None, description="one is built per target domain", json_schema_extra=FIXED
+        default=None, description="one is built per target domain", json_schema_extra=FIXED
     )
     loss: dict[str, Loss] = Field(
         min_length=1, description="by a name of your choice", json_schema_extra=FIXED
     )
     train: Train = Field(description="schedule", json_schema_extra=FREE)
     plugins: dict[str, str] = Field(
-        {},
+        default={},
         description='what the components came from, written by runs: wavelet = "imgtrans-wavelet '
         '1.2"; other versions are told, missing ones named',
         json_schema_extra=FREE,

@@ -84,7 +84,7 @@ def find_recipe(name: str, beside: Path | None = None) -> Traversable:
     raise RecipeError(message)
 
 
-def read_recipe(
+def load_recipe(
     name: str,
     overrides: Sequence[str] = (),
     *,

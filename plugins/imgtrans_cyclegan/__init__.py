@@ -47,7 +47,7 @@ class Residual(ResidualBlock):
     paper = 'He et al., 2016, "Deep Residual Learning for Image Recognition", arXiv:1512.03385'
 
     norm: Norm = Field(
-        "batch", description="normalisation after each convolution", json_schema_extra=FIXED
+        default="batch", description="normalisation after each convolution", json_schema_extra=FIXED
     )
 
     def build(self, channels: int) -> nn.Module:
@@ -70,16 +70,18 @@ class EncoderDecoder(Generator):
     )
 
     width: PositiveInt = Field(
-        64, description="channels after the first convolution", json_schema_extra=FIXED
+        default=64, description="channels after the first convolution", json_schema_extra=FIXED
     )
     blocks: PositiveInt = Field(
-        6, description="residual blocks between encoder and decoder", json_schema_extra=FIXED
+        default=6,
+        description="residual blocks between encoder and decoder",
+        json_schema_extra=FIXED,
     )
     norm: Norm = Field(
-        "batch", description="normalisation in encoder and decoder", json_schema_extra=FIXED
+        default="batch", description="normalisation in encoder and decoder", json_schema_extra=FIXED
     )
     residual_block: ResidualBlock = Field(
-        Residual(), description="what stands in the middle", json_schema_extra=FIXED
+        default=Residual(), description="what stands in the middle", json_schema_extra=FIXED
     )
 
     @property
@@ -108,10 +110,10 @@ class Convolutional(Discriminator):
     )
 
     width: PositiveInt = Field(
-        64, description="channels after the first convolution", json_schema_extra=FIXED
+        default=64, description="channels after the first convolution", json_schema_extra=FIXED
     )
     norm: Norm = Field(
-        "batch", description="normalisation in the middle layers", json_schema_extra=FIXED
+        default="batch", description="normalisation in the middle layers", json_schema_extra=FIXED
     )
 
     def build(self, channels: int) -> nn.Module:
@@ -131,7 +133,7 @@ class LeastSquares(Loss):
     paper = 'Mao et al., 2017, "Least Squares Generative Adversarial Networks", arXiv:1611.04076'
 
     discriminator_factor: float = Field(
-        1.0,
+        default=1.0,
         ge=0,
         description="on the discriminators' half: 1 in the seed, 0.5 in the paper",
         json_schema_extra=FREE,

@@ -42,7 +42,7 @@ class Download(BaseModel):
         json_schema_extra=FREE,
     )
     counts: dict[str, int] = Field(
-        {},
+        default={},
         description="images that each folder must hold once unpacked",
         json_schema_extra=FREE,
     )
@@ -61,19 +61,21 @@ class UnpairedFolders(Dataset):
         json_schema_extra=FREE,
     )
     train_x: str | None = Field(
-        None, description="training images of x, below root", json_schema_extra=FREE
+        default=None, description="training images of x, below root", json_schema_extra=FREE
     )
     train_y: str | None = Field(
-        None, description="training images of y, below root", json_schema_extra=FREE
+        default=None, description="training images of y, below root", json_schema_extra=FREE
     )
     test_x: str | None = Field(
-        None, description="held-out images of x, below root", json_schema_extra=FREE
+        default=None, description="held-out images of x, below root", json_schema_extra=FREE
     )
     test_y: str | None = Field(
-        None, description="held-out images of y, below root", json_schema_extra=FREE
+        default=None, description="held-out images of y, below root", json_schema_extra=FREE
     )
     download: Download | None = Field(
-        None, description="where to get the images when they are missing", json_schema_extra=FREE
+        default=None,
+        description="where to get the images when they are missing",
+        json_schema_extra=FREE,
     )
 
     def prepare(self, domains: tuple[str, str], say: Callable[[str], None]) -> UnpairedFolders:

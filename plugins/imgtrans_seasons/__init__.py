@@ -31,16 +31,16 @@ class Landscapes(Dataset):
     """
 
     scenes: PositiveInt = Field(
-        1000,
+        default=1000,
         le=TEST_SCENES_FROM // 2,
         description="training scenes of each season",
         json_schema_extra=FIXED,
     )
     test_scenes: PositiveInt = Field(
-        100, description="held-out scenes, drawn in both seasons", json_schema_extra=FIXED
+        default=100, description="held-out scenes, drawn in both seasons", json_schema_extra=FIXED
     )
     scene_seed: NonNegativeInt = Field(
-        0, description="which landscapes are drawn", json_schema_extra=FIXED
+        default=0, description="which landscapes are drawn", json_schema_extra=FIXED
     )
 
     def build(self, split: Split, domains: tuple[str, str]) -> Images:

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from imgtrans import RecipeError, read_recipe
+from imgtrans import RecipeError, load_recipe
 
 for path in sorted(Path(__file__).parent.glob("*.toml")):
     try:
-        read_recipe(str(path))
+        load_recipe(str(path))
     except RecipeError as error:
         answer = str(error).replace(f"{path.parent}/", "")
         path.with_suffix(".txt").write_text(f"{answer}\n")
