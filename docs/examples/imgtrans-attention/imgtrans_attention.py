@@ -1,11 +1,11 @@
-"""Residual blocks for imgtrans.
+"""Residual blocks with attention for imgtrans.
 
 Torch is imported inside `build`: listing components must not wait for it.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from imgtrans import Field, ResidualBlock, hookimpl
 
@@ -15,32 +15,56 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-class AttentionResidualBlock(ResidualBlock):
-    """Two 3×3 convolutions whose branch begins small and grows as it learns."""
+class SqueezeExcitation(ResidualBlock):
+    """Two 3×3 convolutions and a shortcut; each image decides how much each channel adds to it.
 
-    start: float = Field(0.1, gt=0, description="factor on the branch at first")
+    Hu, Shen and Sun, 2018, "Squeeze-and-Excitation Networks": the mean of every channel (squeeze)
+    goes through two small layers that give every channel its factor (excitation). Theirs is at
+    most 1; this one is at most 2 and 1 at first, so that a new block does what
+    ``cyclegan/residual`` does.
+    """
+
+    norm: Literal["batch", "instance", "none"] = Field(
+        "batch", description="normalisation after each convolution"
+    )
+    reduction: int = Field(
+        8, gt=0, description="channels for each unit between the two layers; there is at least one"
+    )
 
     def build(self, channels: int) -> nn.Module:
         """A module from ``N×channels×H×W`` to the same shape."""
-        import torch
         from torch import nn
 
+        norms = {"batch": nn.BatchNorm2d, "instance": nn.InstanceNorm2d, "none": nn.Identity}
+        norm, hidden = norms[self.norm], max(1, channels // self.reduction)
+
         class Block(nn.Module):
-            def __init__(self, start: float) -> None:
+            def __init__(self) -> None:
                 super().__init__()
-                self.branch = nn.Sequential(
-                    nn.Conv2d(channels, channels, 3, padding=1),
+                self.convolutions = nn.Sequential(
+                    nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+                    norm(channels),
                     nn.ReLU(),
-                    nn.Conv2d(channels, channels, 3, padding=1),
+                    nn.Conv2d(channels, channels, 3, padding=1, bias=False),
                 )
-                self.factor = nn.Parameter(torch.tensor(start))
+                self.norm = norm(channels)
+                last = nn.Linear(hidden, channels)
+                for parameter in last.parameters():
+                    nn.init.zeros_(parameter)
+                self.gate = nn.Sequential(
+                    nn.Linear(channels, hidden), nn.ReLU(), last, nn.Sigmoid()
+                )
 
             def forward(self, images: Tensor) -> Tensor:
-                return images + self.factor * self.branch(images)
+                branch = self.convolutions(images)
+                # Before the normalisation: after an instance's, every mean is 0.
+                factors = 2 * self.gate(branch.mean((2, 3)))
+                added: Tensor = factors[:, :, None, None] * self.norm(branch)
+                return images + added
 
-        return Block(self.start)
+        return Block()
 
 
 @hookimpl
 def imgtrans_residual_blocks() -> Mapping[str, type[ResidualBlock]]:
-    return {"attention": AttentionResidualBlock}
+    return {"squeeze-excitation": SqueezeExcitation}
