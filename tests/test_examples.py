@@ -1,0 +1,118 @@
+"""The packages under ``docs/examples/`` are complete, and the comparison is of what they show."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+NAMES = ["attention", "edges"]
+SCRIPT = ROOT / "benchmarks" / "examples.py"
+
+
+def folder_of(name):
+    return ROOT / "docs" / "examples" / f"imgtrans-{name}"
+
+
+def in_folder(folder, *command, path=""):
+    paths = os.pathsep.join(filter(None, (str(path), os.environ.get("PYTHONPATH"))))
+    environment = {**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(
+        [sys.executable, *command],
+        cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=240,
+    )  # fmt: skip
+
+
+def recipe_of(name):
+    text = (folder_of(name) / "README.md").read_text(encoding="utf-8")
+    (recipe,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    return recipe
+
+
+def test_every_example_is_tested_here():
+    assert {path.name for path in (ROOT / "docs" / "examples").glob("imgtrans-*")} == {
+        f"imgtrans-{name}" for name in NAMES
+    }
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_own_tests_pass_though_it_is_not_installed(name):
+    done = in_folder(folder_of(name), "-m", "pytest", "-q", "-p", "no:cacheprovider")
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"^1\d passed", done.stdout, re.MULTILINE), done.stdout
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("command", [["check"], ["format", "--check"]], ids=" ".join)
+def test_its_code_is_as_its_own_linter_wants_it(name, command):
+    done = in_folder(folder_of(name), "-m", "ruff", *command, "--no-cache")
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_wheel_installs_and_the_recipe_of_its_readme_is_valid(name, tmp_path):
+    site = tmp_path / "site"
+    build = ("-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path))
+    done = in_folder(folder_of(name), *build)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    offline = ("--no-deps", "--no-index", "--quiet", "--target", str(site))
+    assert in_folder(tmp_path, "-m", "pip", "install", *offline, str(wheel)).returncode == 0
+    (tmp_path / "recipe.toml").write_text(recipe_of(name), encoding="utf-8")
+    done = in_folder(tmp_path, "-m", "imgtrans", "validate", "recipe.toml", path=site)
+    assert done.stdout == "recipe.toml is valid\n", done.stderr
+
+
+def tables(run):
+    return tomllib.loads((run / "recipe.toml").read_text(encoding="utf-8"))
+
+
+def test_the_comparison_changes_the_quickstart_by_what_the_readmes_show(tmp_path):
+    small = ("scenes=2", "test_scenes=2", "image_size=32")
+    command = [word for each in small for word in ("--set", f"dataset.{each}")]
+    command += ["--steps", "2", "--seeds", "0", "--jobs", "2", "--device", "cpu"]
+    done = in_folder(tmp_path, str(SCRIPT), *command, "--runs", "all", "--json", "all.json")
+    assert done.returncode == 0, done.stderr
+    assert len(re.findall(r"^\| summer to winter \|", done.stdout, re.MULTILINE)) == 3
+    made = json.loads((tmp_path / "all.json").read_text(encoding="utf-8"))["runs"]
+    assert [run["variant"] for run in made] == ["quickstart", *NAMES]
+    assert made[0]["parameters"] == made[2]["parameters"] < made[1]["parameters"]
+    runs = tmp_path / "all" / "runs"
+    for name in NAMES:
+        reference, changed = tables(runs / "quickstart-0"), tables(runs / f"{name}-0")
+        shown = tomllib.loads(recipe_of(name))
+        if name == "attention":
+            block = changed["generator"].pop("residual_block")
+            assert block["use"] == shown["generator"]["residual_block"]["use"]
+            assert reference["generator"].pop("residual_block")["use"] == "cyclegan/residual"
+        else:
+            assert shown["loss"]["edges"].items() <= changed["loss"].pop("edges").items()
+        assert {**changed, "name": ""} == {**reference, "name": ""}
+
+
+def test_the_comparison_prints_means_spreads_and_differences_seed_by_seed(monkeypatch):
+    monkeypatch.syspath_prepend(SCRIPT.parent)
+    from examples import _report
+
+    def run(variant, seed, psnr):
+        figures = {"a to b": {"psnr_db": psnr, "ssim": psnr / 100}}
+        return {"variant": variant, "seed": seed, "figures": figures, "parameters": 9, "seconds": 2}
+
+    made = [
+        run("quickstart", 0, 15), run("attention", 0, 16), run("edges", 0, 14),
+        run("quickstart", 1, 17), run("attention", 1, 20), run("edges", 1, 15),
+    ]  # fmt: skip
+    settings = {"device": "cpu", "precision": "float32", "torch": "2", "jobs": 1, "steps": 5}
+    lines = _report(settings, made)
+    assert lines[0] == "cpu, float32, torch 2, 1 at once; 5 steps, seeds 0, 1:"
+    assert "| a to b | quickstart | 16.00 ± 1.41 | 15.00, 17.00 |  |  | 0.160 ± 0.014 |  |" in lines
+    assert (
+        "| a to b | attention | 18.00 ± 2.83 | 16.00, 20.00 | +2.00 ± 1.41 | +1.00, +3.00 "
+        "| 0.180 ± 0.028 | +0.020 ± 0.014 |"
+    ) in lines
+    assert "| edges | 9 | 2 ± 0 |" in lines
