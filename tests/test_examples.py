@@ -44,7 +44,6 @@ def test_every_example_is_tested_here():
 def test_its_own_tests_pass_though_it_is_not_installed(name):
     done = in_folder(folder_of(name), "-m", "pytest", "-q", "-p", "no:cacheprovider")
     assert done.returncode == 0, done.stdout
-    assert re.search(r"^1\d passed", done.stdout, re.MULTILINE), done.stdout
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -6,6 +6,8 @@ from imgtrans.testing import parametrize_with_checks, toy_images, translation_of
 
 from imgtrans_edges import NormalizedGradients
 
+FLAT = torch.zeros(2, 3, 64, 64)
+
 
 @parametrize_with_checks("imgtrans_edges")
 def test_component(component, check):
@@ -40,13 +42,25 @@ def test_the_more_blurred_the_more_is_lost():
 
 
 def test_edges_that_were_not_there_are_lost_as_much_as_edges_that_are_gone():
-    flat = torch.zeros(2, 3, 64, 64)
-    assert lost(flat, toy_images()).item() > 0.9
-    assert lost(toy_images(), flat).item() == lost(flat, toy_images()).item()
+    assert lost(FLAT, toy_images()).item() > 0.9
+    assert lost(toy_images(), FLAT).item() == lost(FLAT, toy_images()).item()
+
+
+@pytest.mark.parametrize("channel", range(3))
+def test_edges_of_every_channel_count(channel):
+    fake = FLAT.clone()
+    fake[:, channel] = toy_images()[:, channel]
+    assert lost(FLAT, fake).item() > 0.8
+
+
+def test_edges_count_alike_whichever_way_they_run():
+    upright = toy_images(size=(1, 64)).expand(2, 3, 64, 64)
+    assert lost(FLAT, upright).item() > 0.8
+    assert lost(FLAT, upright.mT).item() == pytest.approx(lost(FLAT, upright).item())
 
 
 def test_flat_images_have_a_gradient():
-    fake = torch.zeros(2, 3, 64, 64, requires_grad=True)
+    fake = FLAT.clone().requires_grad_()
     lost(toy_images(), fake).backward()
     assert fake.grad.isfinite().all()
     assert fake.grad.any()
