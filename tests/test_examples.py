@@ -1,5 +1,6 @@
 """The packages under ``docs/examples/`` are complete, and the comparison is of what they show."""
 
+import importlib
 import json
 import os
 import re
@@ -9,10 +10,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 ROOT = Path(__file__).parent.parent
 NAMES = ["attention", "edges"]
-SCRIPT = ROOT / "benchmarks" / "examples.py"
 
 
 def folder_of(name):
@@ -67,37 +68,55 @@ def test_its_wheel_installs_and_the_recipe_of_its_readme_is_valid(name, tmp_path
     assert done.stdout == "recipe.toml is valid\n", done.stderr
 
 
-def tables(run):
-    return tomllib.loads((run / "recipe.toml").read_text(encoding="utf-8"))
+@pytest.fixture
+def comparison(monkeypatch):
+    """The script as a module."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    return importlib.import_module("examples")
 
 
-def test_the_comparison_changes_the_quickstart_by_what_the_readmes_show(tmp_path):
+TABLES = """
+import json, pathlib, sys
+from imgtrans.plugins import registry
+from imgtrans.recipe import read_recipe
+registry().add_file(pathlib.Path(f"{sys.argv[1]}.py"))
+print(json.dumps([read_recipe(name).tables() for name in ("quickstart", f"{sys.argv[1]}.toml")]))
+"""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_comparison_changes_the_quickstart_by_what_the_readme_shows(name, comparison, tmp_path):
+    comparison._write_examples(tmp_path)
+    done = in_folder(tmp_path, "-c", TABLES, name)
+    reference, changed = json.loads(done.stdout)
+    shown = tomllib.loads(recipe_of(name))
+    if name == "attention":
+        block = changed["generator"].pop("residual_block")
+        assert block["use"] == shown["generator"]["residual_block"]["use"]
+        assert reference["generator"].pop("residual_block")["use"] == "cyclegan/residual"
+    else:
+        assert shown["loss"]["edges"].items() <= changed["loss"].pop("edges").items()
+    assert {**changed, "name": ""} == {**reference, "name": ""}
+
+
+def test_the_comparison_trains_and_reads_what_the_runs_leave(comparison, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    two = dict(list(comparison.VARIANTS.items())[:2])
+    monkeypatch.setattr(comparison, "VARIANTS", two)
     small = ("scenes=2", "test_scenes=2", "image_size=32")
     command = [word for each in small for word in ("--set", f"dataset.{each}")]
-    command += ["--steps", "2", "--seeds", "0", "--jobs", "2", "--device", "cpu"]
-    done = in_folder(tmp_path, str(SCRIPT), *command, "--runs", "all", "--json", "all.json")
-    assert done.returncode == 0, done.stderr
-    assert len(re.findall(r"^\| summer to winter \|", done.stdout, re.MULTILINE)) == 3
-    made = json.loads((tmp_path / "all.json").read_text(encoding="utf-8"))["runs"]
-    assert [run["variant"] for run in made] == ["quickstart", *NAMES]
-    assert made[0]["parameters"] == made[2]["parameters"] < made[1]["parameters"]
-    runs = tmp_path / "all" / "runs"
-    for name in NAMES:
-        reference, changed = tables(runs / "quickstart-0"), tables(runs / f"{name}-0")
-        shown = tomllib.loads(recipe_of(name))
-        if name == "attention":
-            block = changed["generator"].pop("residual_block")
-            assert block["use"] == shown["generator"]["residual_block"]["use"]
-            assert reference["generator"].pop("residual_block")["use"] == "cyclegan/residual"
-        else:
-            assert shown["loss"]["edges"].items() <= changed["loss"].pop("edges").items()
-        assert {**changed, "name": ""} == {**reference, "name": ""}
+    command += ["--steps", "2", "--seeds", "3", "--jobs", "2", "--device", "cpu"]
+    done = CliRunner().invoke(comparison.main, [*command, "--json", "all.json"])
+    assert done.exit_code == 0, done.output
+    assert len(re.findall(r"^\| summer to winter \|", done.output, re.MULTILINE)) == 2
+    saved = json.loads((tmp_path / "all.json").read_text(encoding="utf-8"))
+    assert (saved["settings"]["device"], saved["settings"]["steps"]) == ("cpu", 2)
+    assert [(run["variant"], run["seed"]) for run in saved["runs"]] == [(name, 3) for name in two]
+    assert saved["runs"][0]["parameters"] < saved["runs"][1]["parameters"]
+    assert not (tmp_path / "runs").exists()
 
 
-def test_the_comparison_prints_means_spreads_and_differences_seed_by_seed(monkeypatch):
-    monkeypatch.syspath_prepend(SCRIPT.parent)
-    from examples import _report
-
+def test_the_comparison_prints_means_spreads_and_differences_seed_by_seed(comparison):
     def run(variant, seed, psnr):
         figures = {"a to b": {"psnr_db": psnr, "ssim": psnr / 100}}
         return {"variant": variant, "seed": seed, "figures": figures, "parameters": 9, "seconds": 2}
@@ -107,7 +126,7 @@ def test_the_comparison_prints_means_spreads_and_differences_seed_by_seed(monkey
         run("quickstart", 1, 17), run("attention", 1, 20), run("edges", 1, 15),
     ]  # fmt: skip
     settings = {"device": "cpu", "precision": "float32", "torch": "2", "jobs": 1, "steps": 5}
-    lines = _report(settings, made)
+    lines = comparison._report(settings, made)
     assert lines[0] == "cpu, float32, torch 2, 1 at once; 5 steps, seeds 0, 1:"
     assert "| a to b | quickstart | 16.00 ± 1.41 | 15.00, 17.00 |  |  | 0.160 ± 0.014 |  |" in lines
     assert (
