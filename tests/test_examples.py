@@ -78,9 +78,9 @@ def comparison(monkeypatch):
 TABLES = """
 import json, pathlib, sys
 from imgtrans.plugins import registry
-from imgtrans.recipe import read_recipe
+from imgtrans.recipe import load_recipe
 registry().add_file(pathlib.Path(f"{sys.argv[1]}.py"))
-print(json.dumps([read_recipe(name).tables() for name in ("quickstart", f"{sys.argv[1]}.toml")]))
+print(json.dumps([load_recipe(name).tables() for name in ("quickstart", f"{sys.argv[1]}.toml")]))
 """
 
 

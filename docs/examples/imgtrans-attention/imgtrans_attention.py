@@ -18,17 +18,20 @@ if TYPE_CHECKING:
 class SqueezeExcitation(ResidualBlock):
     """Two 3×3 convolutions and a shortcut; each image decides how much each channel adds to it.
 
-    Hu, Shen and Sun, 2018, "Squeeze-and-Excitation Networks": the mean of every channel (squeeze)
-    goes through two small layers that give every channel its factor (excitation). Theirs is at
-    most 1; this one is at most 2 and 1 at first, so that a new block does what
-    ``cyclegan/residual`` does.
+    The mean of every channel (squeeze) goes through two small layers that give every channel its
+    factor (excitation). The paper's is at most 1; this one is at most 2 and 1 at first, so that a
+    new block does what ``cyclegan/residual`` does.
     """
 
+    paper = 'Hu, Shen and Sun, 2018, "Squeeze-and-Excitation Networks", arXiv:1709.01507'
+
     norm: Literal["batch", "instance", "none"] = Field(
-        "batch", description="normalisation after each convolution"
+        default="batch", description="normalisation after each convolution"
     )
     reduction: int = Field(
-        8, gt=0, description="channels for each unit between the two layers; there is at least one"
+        default=8,
+        gt=0,
+        description="channels for each unit between the two layers; there is at least one",
     )
 
     def build(self, channels: int) -> nn.Module:

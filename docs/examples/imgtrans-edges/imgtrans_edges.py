@@ -25,12 +25,19 @@ class NormalizedGradients(Loss):
 
     and the mean of that: 0 for equal images, at most 1. Where both are far above ``flat`` it is the
     squared sine of the angle between them; where one is far below, it asks the other to be flat
-    too. After Haber and Modersitzki, 2007, "Intensity Gradient Based Registration and Fusion of
-    Multi-modal Images".
+    too.
     """
 
+    paper = (
+        'Haber and Modersitzki, 2007, "Intensity Gradient Based Registration and Fusion of '
+        'Multi-modal Images"'
+    )
+
     flat: float = Field(
-        0.05, gt=0, le=2, description="gradient that is no edge yet, per pixel; brightness spans 2"
+        default=0.05,
+        gt=0,
+        le=2,
+        description="gradient that is no edge yet, per pixel; brightness spans 2",
     )
 
     def build(self) -> Term:
