@@ -152,7 +152,7 @@ class Unusual(Residual):
 
 
 def test_a_component_may_have_any_fields_that_texts_and_numbers_can_stand_for(monkeypatch):
-    monkeypatch.setitem(registry()._local, "local:unusual", Unusual)
+    monkeypatch.setitem(registry()._local._classes, "local:unusual", Unusual)
     override = "generator.residual_block.use=local:unusual"
     block = load_recipe("quickstart", [override]).generator.residual_block
     assert isinstance(block, Unusual)
@@ -170,7 +170,7 @@ def test_a_validator_that_raises_anything_is_told_with_its_component(monkeypatch
             message = "gone"
             raise KeyError(message)
 
-    monkeypatch.setitem(registry()._local, "local:faulty", Faulty)
+    monkeypatch.setitem(registry()._local._classes, "local:faulty", Faulty)
     with pytest.raises(RecipeError, match=r"Faulty raised KeyError: 'gone'"):
         load_recipe("quickstart", ["generator.residual_block.use=local:faulty"])
 

@@ -33,7 +33,7 @@ def in_folder(folder, *command, path=""):
 def test_its_tests_pass_at_once_whatever_the_kind(tmp_path):
     assert new_plugin("wavelet", *HOOKS).exit_code == 0
     done = in_folder(tmp_path / "imgtrans-wavelet", "pytest", "-q", "-p", "no:cacheprovider")
-    assert re.search(r"^50 passed", done.stdout, re.MULTILINE), done.stdout
+    assert re.search(r"^66 passed", done.stdout, re.MULTILINE), done.stdout
 
 
 @pytest.mark.parametrize("kinds", [*([kind] for kind in HOOKS), list(HOOKS)], ids=str)

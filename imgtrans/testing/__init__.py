@@ -6,6 +6,21 @@
     def test_component(component, check):
         check(component)
 
+What a component does in a training is told by a recipe that takes seconds, and by the command line:
+
+    from imgtrans.testing import run_imgtrans, tiny_recipe
+
+    def test_it_trains(tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)  # runs are written below it
+        recipe = tiny_recipe(residual_block=Haar(levels=1), train={"steps": 2})
+        assert run_imgtrans("run", recipe, "--device", "cpu").exit_code == 0
+
+    def test_levels_are_few():
+        recipe = tiny_recipe(residual_block=Haar())
+        done = run_imgtrans("validate", recipe, "--set", "generator.residual_block.levels=9")
+        assert done.exit_code == 2
+        assert "levels" in done.stderr
+
 Imported explicitly, by tests; needs pytest. Nothing here changes what pytest does elsewhere.
 """
 
@@ -20,39 +35,52 @@ from imgtrans.components import Component, kind_name
 from imgtrans.hooks import HOOKS
 from imgtrans.plugins import registry
 from imgtrans.plugins.offers import check_hooks, check_offer
-from imgtrans.testing import data, every, losses, networks
-from imgtrans.testing.material import CheckError, example, toy_folder, toy_images, translation_of
+from imgtrans.testing import data, discriminators, every, generators, losses
+from imgtrans.testing.command_line import Outcome, run_imgtrans
+from imgtrans.testing.errors import CheckError
+from imgtrans.testing.examples import Given, by_class, example, with_given
+from imgtrans.testing.material import toy_folder, toy_images, translation_of
+from imgtrans.testing.recipes import tiny_recipe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
 
-    Check = Callable[[type[Component]], None]
+    from imgtrans.testing.examples import Check
 
 __all__ = (
     "CheckError",
+    "Outcome",
     "checks_of",
     "components_of",
     "example",
     "parametrize_with_checks",
+    "run_imgtrans",
+    "tiny_recipe",
     "toy_folder",
     "toy_images",
     "translation_of",
 )
 
 
-def parametrize_with_checks(module: str) -> pytest.MarkDecorator:
+def parametrize_with_checks(
+    module: str, *, examples: Sequence[Component] = ()
+) -> pytest.MarkDecorator:
     """One test for each component of a plugin's module and each check of its kind.
 
     Args:
         module: what the plugin's entry point names; it need not be installed.
+        examples: components to check in place of what their defaults make, such as
+            ``[Dicom(root=folder)]``; one at most of each class.
 
     Raises:
-        TypeError: a hook is misspelt or returns what hooks must not, or the module offers no
-            component; the text says which.
+        TypeError: a hook is misspelt or returns what hooks must not, the module offers no
+            component, or an example is none of its components; the text says which.
     """
+    offered = components_of(module)
+    given = Given(module, by_class(examples, offered.values(), module))
     cases = [
-        pytest.param(component, check, id=f"{name}-{check.__name__}")
-        for name, component in components_of(module).items()
+        pytest.param(component, with_given(check, given), id=f"{name}-{check.__name__}")
+        for name, component in offered.items()
         for check in checks_of(component)
     ]
     return pytest.mark.parametrize(("component", "check"), cases)
@@ -84,9 +112,9 @@ def checks_of(component: type[Component]) -> list[Check]:
 
 
 _OF_KIND: dict[str, tuple[Check, ...]] = {
-    "generator": networks.GENERATOR,
-    "discriminator": networks.DISCRIMINATOR,
-    "residual_block": networks.RESIDUAL_BLOCK,
+    "generator": generators.GENERATOR,
+    "discriminator": discriminators.CHECKS,
+    "residual_block": generators.RESIDUAL_BLOCK,
     "loss": losses.CHECKS,
     "dataset": data.CHECKS,
 }

@@ -1,4 +1,4 @@
-"""What checks and plugin tests work on: example components, toy images, translations of tensors."""
+"""What checks and plugin tests work on: toy images, and translations of tensors."""
 
 from __future__ import annotations
 
@@ -7,51 +7,21 @@ import shutil
 import tempfile
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from imgtrans.building import seeded
-from imgtrans.components import Component, Dataset, kind_noun
 from imgtrans.translation import Direction, Translation
-
-
-class CheckError(AssertionError):
-    """A component breaks a promise of its kind; the text says what its author must change."""
-
-
-def example(component: type[Component]) -> Component:
-    """The component as its defaults make it, or its first declared example.
-
-    Examples are tables in ``model_config = ConfigDict(json_schema_extra={"examples": [{…}]})``. A
-    dataset with a required ``root`` is given a folder of toy images (see `toy_folder`).
-
-    Raises:
-        CheckError: a field has no default, and no example is declared.
-    """
-    extra = component.model_config.get("json_schema_extra")
-    examples: Any = extra.get("examples") if isinstance(extra, dict) else None
-    if examples:
-        return component.model_validate(examples[0])
-    required = [name for name, field in component.model_fields.items() if field.is_required()]
-    given: dict[str, Any] = {}
-    if required == ["root"] and issubclass(component, Dataset):
-        given = {"root": str(toy_folder()), "image_size": 32}
-    elif required:
-        message = (
-            f"the {kind_noun(component)} {component.__name__} cannot be made for a check: give "
-            f"{', '.join(required)} a default, or declare an example: model_config = "
-            'ConfigDict(json_schema_extra={"examples": [{…}]})'
-        )
-        raise CheckError(message)
-    return component.model_validate(given)
 
 
 def toy_images(count: int = 2, size: tuple[int, int] = (64, 64), channels: int = 3) -> Tensor:
     """``count×channels×H×W`` float32 in [-1, 1]: the same random pixels at every call."""
-    generator = torch.Generator().manual_seed(0)
-    return torch.rand((count, channels, *size), generator=generator) * 2 - 1
+    return _pixels((count, channels, *size), 0)
+
+
+def _pixels(shape: tuple[int, ...], seed: int) -> Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1
 
 
 @cache
@@ -84,29 +54,54 @@ class _Tint(nn.Module):
         return torch.tanh(images * self.scale + self.shift)
 
 
+class _Scales(nn.Module):
+    """A small discriminator; with several scales it makes a tuple, as such ones do."""
+
+    def __init__(self, channels: int, count: int) -> None:
+        super().__init__()
+        self.scales = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(channels, 4, 4, 2, 1), nn.Softplus(), nn.Conv2d(4, 1, 4, 2, 1))
+            for _ in range(count)
+        )
+
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
+        made = tuple(
+            scale(nn.functional.avg_pool2d(images, 2**number))
+            for number, scale in enumerate(self.scales)
+        )
+        return made if len(made) > 1 else made[0]
+
+
 def translation_of(**images: Tensor) -> Translation:
     """A `Translation` of given images, to test a loss without a training.
 
     Args:
-        images: any of source, target, fake, reconstructed, same, replayed, each ``N×C×H×W``; source
-            and target are toy images where they are left out, and the others are made from them by
-            networks of a few parameters.
+        images: any of source, target, fake, reconstructed, same, replayed, each ``N×C×H×W``. Source
+            and target are toy images where they are left out, of the shape of those given; the
+            others are made from them by networks of a few parameters.
 
     Raises:
         TypeError: a translation has no image of that name.
     """
-    source = images.pop("source", toy_images())
-    target = images.pop("target", source.flip(0))
-    channels = source.shape[1]
-    with seeded("0"):
-        discriminator = nn.Sequential(
-            nn.Conv2d(channels, 4, 4, 2, 1), nn.Softplus(), nn.Conv2d(4, 1, 4, 2, 1)
-        )
-    direction = Direction("x_to_y", _Tint(channels), _Tint(channels), discriminator)
-    translation = Translation(direction, source, target)
-    for name, image in images.items():
-        if name not in ("fake", "reconstructed", "same", "replayed"):
-            message = f"a translation has no image called {name!r}"
+    return scaled_translation(1, **images)
+
+
+def scaled_translation(scales: int, **images: Tensor) -> Translation:
+    """As `translation_of`, with a discriminator of so many scales."""
+    names = ("source", "target", "fake", "reconstructed", "same", "replayed")
+    for name in images:
+        if name not in names:
+            message = f"a translation has no image called {name!r} (it has {', '.join(names)})"
             raise TypeError(message)
-        translation.__dict__[name] = image
+    like = next(iter(images.values()), toy_images())
+    shape, channels = tuple(like.shape), like.shape[1]
+    source, target = (
+        images.pop(name, _pixels(shape, seed).to(like))
+        for seed, name in enumerate(("source", "target"), start=1)
+    )
+    with seeded("0"):
+        there, back, judge = _Tint(channels), _Tint(channels), _Scales(channels, scales)
+    direction = Direction("x_to_y", there.to(like), back.to(like), judge.to(like))
+    translation = Translation(direction, source, target)
+    translation.__dict__.update(images)
     return translation
