@@ -5,13 +5,13 @@ import re
 import signal
 import subprocess
 import sys
-import sysconfig
 import time
 from pathlib import Path
 
 import pytest
 import torch
 from click.testing import CliRunner
+from machine import Machine
 from toys import tiny_recipe
 
 from imgtrans import checkpoint
@@ -19,48 +19,6 @@ from imgtrans.cli import main
 from imgtrans.recipe import to_toml
 
 STEPS = 30
-
-
-class Machine:
-    """A virtual environment of its own that sees imgtrans and its libraries, and a working folder.
-
-    It reads this environment's packages through a ``.pth`` file: what a plugin's user installed
-    with pip some day, without the minutes that installing it takes.
-    """
-
-    def __init__(self, home):
-        self.home, self.venv = home, home / "venv"
-        make = [sys.executable, "-m", "venv", "--system-site-packages", "--without-pip"]
-        subprocess.run([*make, self.venv], check=True, timeout=60)
-        (site,) = self.venv.glob("lib/python*/site-packages")
-        ours = sysconfig.get_path("purelib")
-        (site / "imgtrans.pth").write_text(f"import site; site.addsitedir({ours!r})\n")
-        self.python = self.venv / "bin/python"
-
-    def start(self, *arguments):
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "default"}
-        return subprocess.Popen(
-            [self.python, *arguments], cwd=self.home, env=environment, text=True, stdout=-1,
-            stderr=-1,
-        )  # fmt: skip
-
-    def run(self, *arguments, code=0):
-        process = self.start("-m", "imgtrans", *arguments)
-        out, err = process.communicate(timeout=120)
-        assert process.returncode == code, out + err
-        assert "Traceback" not in err
-        return out, err
-
-    def load_model(self):
-        code = "import imgtrans; imgtrans.load_model('runs/whole')"
-        return self.start("-c", code).communicate(timeout=120)[1]
-
-    def pip(self, *arguments):
-        command = [sys.executable, "-m", "pip", "--python", str(self.venv), *arguments, "--quiet"]
-        subprocess.run(command, check=True, timeout=120, capture_output=True)
-
-    def install(self, wheel):
-        self.pip("install", "--no-deps", "--no-index", str(wheel))
 
 
 def wheel_of(folder):

@@ -122,7 +122,7 @@ class Doubled(ResidualBlock):
     """A block of two blocks."""
 
     inner: ResidualBlock = None
-    options: dict[str, int] = Field({})
+    options: dict[str, int] = Field(default={})
 
     def build(self, channels):
         raise NotImplementedError

@@ -71,12 +71,12 @@ def parts_of(recipe):
 class Many(ResidualBlock):
     """A block with parameters of many types."""
 
-    between: float = Field(0.5, gt=0, le=1, description="a share")
-    word: str = Field("a", pattern="[a-z]", max_length=3, description="a word")
-    sizes: tuple[int, ...] = Field((1, 2), description="some sizes")
-    pair: tuple[int, float] = Field((1, 0.5), description="a pair")
-    names: dict[str, int] = Field({"a": 1}, description="a table")
-    choice: int | str = Field(1, description="one or the other")
+    between: float = Field(default=0.5, gt=0, le=1, description="a share")
+    word: str = Field(default="a", pattern="[a-z]", max_length=3, description="a word")
+    sizes: tuple[int, ...] = Field(default=(1, 2), description="some sizes")
+    pair: tuple[int, float] = Field(default=(1, 0.5), description="a pair")
+    names: dict[str, int] = Field(default={"a": 1}, description="a table")
+    choice: int | str = Field(default=1, description="one or the other")
 
     def build(self, channels):
         raise NotImplementedError
