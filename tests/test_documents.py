@@ -17,8 +17,7 @@ from imgtrans.plugins.registry import Registry
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "benchmarks/README.md")),
-    *sorted((ROOT / "docs").glob("*.md")),
-    *sorted((ROOT / "docs" / "examples").glob("*/README.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
 ]
 
 
