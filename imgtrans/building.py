@@ -110,7 +110,11 @@ def _network(
     name: str, recipe: Recipe, device: torch.device, component: Component, *channels: int
 ) -> nn.Module:
     with seeded(f"{recipe.train.seed}/{name}"), device:
-        network: nn.Module = _built(name.partition(".")[0].removesuffix("s"), component, *channels)
+        path = name.partition(".")[0].removesuffix("s")
+        network = _built(path, component, *channels)
+    if not isinstance(network, nn.Module):
+        message = f"[{path}] {type(component).__name__}.build must return a torch.nn.Module, not "
+        raise RecipeError(message + repr(network))
     return network
 
 
@@ -127,14 +131,14 @@ def _built(path: str, component: Component, *arguments: Any) -> Any:
         return component.build(*arguments)  # type: ignore[attr-defined]
     except ImgtransError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         part, below = _culprit(component, error)
         what = f"{type(error).__name__}: {error}"
         message = f"[{path}{below}] {type(part).__name__} cannot be built: {what}"
         raise RecipeError(message) from error
 
 
-def _culprit(component: Component, error: Exception) -> tuple[Component, str]:
+def _culprit(component: Component, error: BaseException) -> tuple[Component, str]:
     """Of nested components the one whose code raised, and the path to it."""
     raised = {id(frame.f_locals.get("self")) for frame, _ in traceback.walk_tb(error.__traceback__)}
     part, path = component, ""
@@ -193,7 +197,7 @@ def _terms(
         for index, direction in enumerate(recipe.direction_names):
             with seeded(f"{recipe.train.seed}/{name}/{direction}"), device:
                 built = _built(f"loss.{name}", loss)
-            halves = built if isinstance(built, Terms) else Terms(generators=built)
+            halves = _halves(name, loss, built)
             weight = _weight(loss, index)
             both: list[tuple[PhaseName, str, Term | None]] = [
                 ("generators", name, halves.generators),
@@ -206,6 +210,16 @@ def _terms(
                     networks[f"losses.{label}.{direction}"] = _placed(term, device, dtype)
                 terms[phase].append(WeightedTerm(f"{label}/{direction}", index, weight, term))
     return terms
+
+
+def _halves(name: str, loss: Loss, built: Any) -> Terms:
+    halves = built if isinstance(built, Terms) else Terms(generators=built)
+    both = [half for half in (halves.generators, halves.discriminators) if half is not None]
+    if not both or not all(map(callable, both)):
+        what = f"{type(loss).__name__}.build must return a term, or Terms with at least one half"
+        message = f"[loss.{name}] {what}, not {built!r}"
+        raise RecipeError(message)
+    return halves
 
 
 def _weight(loss: Loss, direction: int) -> float:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import os
 from typing import TYPE_CHECKING, Final
 
 from imgtrans.problems import RecipeError
 from imgtrans.recipe import find_recipe, load_recipe, to_toml
-from imgtrans.schema import recipe_schema
+from imgtrans.schema import as_json, recipe_schema
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,20 +31,20 @@ def copy_recipe(name: str, file: Path) -> list[Path]:
     Raises:
         RecipeError: there is no such recipe, it is wrong, or the file is there or cannot be made.
     """
-    original = load_recipe(name)
+    original, schema_text = load_recipe(name), as_json(recipe_schema())
     lines = find_recipe(name).read_text(encoding="utf-8-sig").splitlines(keepends=True)
     text = "".join(line for line in lines if not line.startswith("#:schema"))
     schema = file.parent / SCHEMA
+    if os.path.lexists(file):
+        message = f"{file} exists, and nothing is written over; choose another name"
+        raise RecipeError(message)
     try:
         schema.parent.mkdir(parents=True, exist_ok=True)
+        schema.write_text(schema_text, encoding="utf-8")
         with file.open("x", encoding="utf-8") as opened:
             opened.write(_headed(text))
         if not _means(file, original.tables()):
             file.write_text(_headed(to_toml(original)), encoding="utf-8")
-        schema.write_text(json.dumps(recipe_schema(), indent=1), encoding="utf-8")
-    except FileExistsError:
-        message = f"{file} exists, and nothing is written over; choose another name"
-        raise RecipeError(message) from None
     except OSError as error:
         message = f"{error.filename} cannot be written: {error.strerror}"
         raise RecipeError(message) from None

@@ -64,4 +64,4 @@ def imgtrans_datasets() -> Mapping[str, type[Dataset]]:  # type: ignore[empty-bo
 
 @hookspec
 def imgtrans_recipes() -> Iterable[Traversable]:  # type: ignore[empty-body]
-    """Folders of ready recipes: ``return [importlib.resources.files(__name__) / "recipes"]``."""
+    """Folders of ready recipes: ``return [pathlib.Path(__file__).parent / "edges"]``."""

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imgtrans import running
 from imgtrans.inference import Translator, load_model
 from imgtrans.monitor.display import Display
+from imgtrans.plugins import registry
+from imgtrans.problems import RecipeError
+from imgtrans.recipe import Recipe, classes_of
 
 if TYPE_CHECKING:
-    from imgtrans.recipe import Recipe
+    from imgtrans.components import Component
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,7 @@ class Run:
 
     folder: Path
     """Holds everything that the run left; ``report.html`` shows it."""
+    _classes: tuple[type[Component], ...] = field(default=(), repr=False, compare=False)
 
     @property
     def figures(self) -> dict[str, Any] | None:
@@ -34,7 +38,7 @@ class Run:
 
     def model(self, device: str = "cpu") -> Translator:
         """The trained translators; see `imgtrans.load_model`."""
-        return load_model(self.folder, device)
+        return load_model(self.folder, device, components=self._classes)
 
 
 def run(
@@ -59,13 +63,29 @@ def run(
         SystemExit: the same by SIGTERM, with code 143.
         TypeError: there is neither a recipe nor a run to continue.
     """
-    if recipe is None and isinstance(resume, bool):
-        message = 'run needs a recipe, or the folder of a run: run(resume="runs/NAME")'
+    if not isinstance(recipe, Recipe) and (recipe is not None or isinstance(resume, bool)):
+        message = (
+            "run needs a recipe, which load_recipe makes of a file or name, or the folder of a "
+            f'run: run(resume="runs/NAME"); not {recipe!r}'
+        )
         raise TypeError(message)
+    classes = tuple(dict.fromkeys(classes_of(recipe)))
+    _refuse_namesakes(classes)
     target = resume if isinstance(resume, bool) else Path(resume)
     ended = running.run(recipe, Display(quiet=quiet), resume=target, device=device)
     if ended.exit_code == 128 + signal.SIGINT:
         raise KeyboardInterrupt
     if ended.exit_code:
         raise SystemExit(ended.exit_code)
-    return Run(ended.folder)
+    return Run(ended.folder, classes)
+
+
+def _refuse_namesakes(classes: tuple[type[Component], ...]) -> None:
+    """Two classes of one name, as after a notebook's cell ran again, would be saved as one."""
+    names: dict[str, type[Component]] = {}
+    for each in classes:
+        name = registry().name_of(each)
+        if names.setdefault(name, each) is not each:
+            message = f"the recipe holds two classes called {name}: make all its parts of one"
+            raise RecipeError(message)
+        registry().remember(each)

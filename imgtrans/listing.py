@@ -49,6 +49,15 @@ def print_plugins(plugins: Iterable[Plugin]) -> None:
         click.echo(f"{plugin.name:<20} {plugin.package:<24} {why}")
 
 
+def tell_broken(plugins: Iterable[Plugin]) -> None:
+    """Name the plugins that an answer lacks, beside it."""
+    for plugin in plugins:
+        click.echo(
+            f'note: without plugin "{plugin.name}" ({plugin.package}): {plugin.first_line}',
+            err=True,
+        )
+
+
 def tell_slow(plugins: Iterable[Plugin]) -> None:
     """Name the plugins that everybody waits for, beside the answer."""
     for plugin in plugins:
@@ -60,7 +69,7 @@ def tell_slow(plugins: Iterable[Plugin]) -> None:
             )
 
 
-def print_components(rows: list[dict[str, str]], broken: list[dict[str, Any]]) -> None:
+def print_components(rows: list[dict[str, str]], broken: list[Plugin]) -> None:
     """Components by kind, and below them what could not be loaded and why."""
     width = max((len(row["name"]) for row in rows), default=0)
     for kind in HOOKS:
@@ -74,7 +83,5 @@ def print_components(rows: list[dict[str, str]], broken: list[dict[str, Any]]) -
         click.echo("no component matches")
     if broken:
         click.echo(click.style("not loaded", bold=True, fg="red"))
-    for row in broken:
-        why, more, _ = row["error"].partition("\n")
-        why += " …" if more else ""
-        click.echo(f"  {row['plugin']}  {row['distribution']} {row['version']}  {why}")
+    for plugin in broken:
+        click.echo(f"  {plugin.name}  {plugin.package}  {plugin.first_line}")

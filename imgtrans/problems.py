@@ -13,7 +13,7 @@ import typing
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from pydantic import BaseModel
     from pydantic_core import ErrorDetails
@@ -241,8 +241,3 @@ def _model_in(annotation: Any) -> Any:
     if typing.get_origin(annotation) is dict:
         return found
     return found[0] if found else None
-
-
-def listing(names: Mapping[str, Any] | Iterable[str]) -> str:
-    """Names in one line, or "none"."""
-    return ", ".join(sorted(names)) or "none"

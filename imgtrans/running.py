@@ -128,7 +128,7 @@ class _Run:
         if self.done and self.folder.read("status.json").get("state") == "done":
             self.display.say(
                 f"{self.folder.path} has done its {self.trainer.step:,} steps; nothing to do. To "
-                "train longer, resume with --set train.steps=…"
+                "train longer, resume with more train.steps"
             )
             return 0
         with self.stop.listening():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -54,7 +55,8 @@ def new_plugin(name: str, kinds: Sequence[str], into: Path) -> list[Path]:
         The files written, the folder's own first.
 
     Raises:
-        RecipeError: the name is no plugin's name, or is taken; or the folder exists.
+        RecipeError: the name is no plugin's name, or is taken; or the folder exists or cannot be
+            made.
     """
     module = f"imgtrans_{name.replace('-', '_')}"
     folder = into / f"imgtrans-{name}"
@@ -65,12 +67,16 @@ def new_plugin(name: str, kinds: Sequence[str], into: Path) -> list[Path]:
     texts = {target: _template(source) for target, source in _FILES.items()}
     texts["${module}.py"] = _module(kinds)
     written = [folder]
-    for target, text in texts.items():
-        file = folder / Template(target).substitute(words)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("x", encoding="utf-8") as opened:
-            opened.write(Template(text).substitute(words))
-        written.append(file)
+    try:
+        for target, text in texts.items():
+            file = folder / Template(target).substitute(words)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with file.open("x", encoding="utf-8") as opened:
+                opened.write(Template(text).substitute(words))
+            written.append(file)
+    except OSError as error:
+        message = f"{error.filename} cannot be written: {error.strerror}"
+        raise RecipeError(message) from None
     return written
 
 
@@ -91,14 +97,14 @@ def _refuse_wrong(name: str) -> None:
 def _refuse_taken(name: str, module: str, folder: Path) -> None:
     from imgtrans.plugins import registry
 
-    taken = registry().plugins.get(name)
+    taken = next((each for each in registry().plugins.values() if each.name == name), None)
     if taken is not None:
         message = f'a plugin called "{name}" is installed ({taken.package}); choose another name'
         raise RecipeError(message)
     if find_spec(module) is not None:
         message = f'a module called "{module}" can be imported here; choose another name'
         raise RecipeError(message)
-    if folder.exists():
+    if os.path.lexists(folder):
         message = f"{folder} exists, and nothing is written over; choose another name or place"
         raise RecipeError(message)
 

@@ -7,7 +7,9 @@ said apart from what may be, because a recipe that extends another may leave out
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic.json_schema import GenerateJsonSchema
@@ -20,8 +22,10 @@ if TYPE_CHECKING:
 
 DIALECT: Final = "http://json-schema.org/draft-07/schema#"
 
-_LEFT_OUT: Final = ("title", "resume", "$defs", "required")
+_LEFT_OUT: Final = ("title", "resume", "$defs", "required", "default", "minProperties", "format")
 """Of what pydantic and our fields say: not for editors, or said elsewhere."""
+_TIMES: Final = ("date", "date-time", "time", "duration")
+"""Formats of what TOML has types of its own for, or texts that pydantic is less strict about."""
 
 
 class _Generate(GenerateJsonSchema):
@@ -42,7 +46,31 @@ class _Generate(GenerateJsonSchema):
 
 def model_schema(model: type[BaseModel]) -> dict[str, Any]:
     """What pydantic says of a model; where it holds a kind, ``{"kind": class}``."""
-    return model.model_json_schema(schema_generator=_Generate)
+    schema = model.model_json_schema(schema_generator=_Generate)
+    if "$ref" in schema:  # a model that holds itself is one of its own definitions
+        return {**schema["$defs"][schema["$ref"].rpartition("/")[2]], "$defs": schema["$defs"]}
+    return schema
+
+
+def defaults_of(component: type[Component]) -> dict[str, Any]:
+    """What a recipe would say of every field that has a default; None is left out."""
+    given = {}
+    for name, field in component.model_fields.items():
+        with suppress(TypeError, KeyError):  # a default made of what other fields are given
+            if not field.is_required():
+                given[name] = field.get_default(call_default_factory=True, validated_data={})
+    fields: dict[str, Any] = dump(component.model_construct(**given))
+    del fields["use"]
+    return fields
+
+
+def as_json(value: Any) -> str:
+    """JSON in ASCII, so that no terminal's encoding spoils it.
+
+    Raises:
+        ValueError: it holds a number that JSON has not.
+    """
+    return json.dumps(value, indent=1, allow_nan=False)
 
 
 def recipe_schema() -> dict[str, Any]:
@@ -85,9 +113,11 @@ class _Schema:
         for inner, schema in raw.get("$defs", {}).items():
             self._table(f"{name}.{inner}", schema, name, {}, ())
         self._table(name, raw, name, first, needed)
-        for field, info in model.model_fields.items():
-            if isinstance(info.default, Component):
-                self.definitions[name]["properties"][field]["default"] = dump(info.default)
+        if issubclass(model, Component):
+            for field, default in defaults_of(model).items():
+                with suppress(ValueError):
+                    as_json(default)
+                    self.definitions[name]["properties"][field]["default"] = default
 
     def _table(
         self,
@@ -103,7 +133,10 @@ class _Schema:
         needs: dict[str, Any] = {}
         if required := [*needed, *raw.get("required", ())]:
             needs["required"] = required
-        inside = {key: _needs_of(schema) for key, schema in table["properties"].items()}
+        inside = {
+            key: {**_needs_of(schema), **_least(raw["properties"].get(key, {}))}
+            for key, schema in table["properties"].items()
+        }
         if inside := {key: schema for key, schema in inside.items() if schema}:
             needs["properties"] = inside
         self.needs[name] = needs
@@ -119,10 +152,13 @@ class _Schema:
             if key == "properties"
             else self._plain(value, owner)
             for key, value in raw.items()
-            if key not in _LEFT_OUT and not (key == "default" and value is None)
+            if key not in _LEFT_OUT
         }
+        if raw.get("format") in _TIMES:
+            made.pop("type", None)
+        if raw.get("type") == "array" and "prefixItems" not in raw:
+            made.pop("uniqueItems", None)  # a set takes a value twice
         if isinstance(kind := made.pop("kind", None), type):
-            made.pop("default", None)
             made["allOf"] = [{"$ref": self._kind(kind)}]
         if "$ref" in made:  # what stands beside a $ref is passed over
             inner = str(made.pop("$ref")).rpartition("/")[2]
@@ -211,6 +247,16 @@ def _needs_of(schema: dict[str, Any]) -> dict[str, Any]:
     if "allOf" in schema:
         reference = schema["allOf"][0]["$ref"].removeprefix("#/definitions/")
         return {"$ref": f"#/definitions/needs.{reference}"}
-    within = schema.get("additionalProperties")
-    inner = _needs_of(within) if isinstance(within, dict) else {}
-    return {"additionalProperties": inner} if inner else {}
+    for key in ("additionalProperties", "items"):
+        within = schema.get(key)
+        if isinstance(within, dict) and (inner := _needs_of(within)):
+            return {key: inner}
+        if isinstance(within, list) and any(map(_needs_of, within)):
+            return {key: [_needs_of(each) for each in within]}
+    tables = [needs for each in schema.get("anyOf", []) if (needs := _needs_of(each))]
+    return {"if": {"type": "object"}, "then": tables[0]} if len(tables) == 1 else {}
+
+
+def _least(raw: dict[str, Any]) -> dict[str, Any]:
+    """How many keys a table must have at least."""
+    return {"minProperties": raw["minProperties"]} if "minProperties" in raw else {}

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import inspect
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 import tomli_w
 
-from imgtrans.components import dump, kind_name, kind_noun
+from imgtrans.components import kind_name, kind_noun
 from imgtrans.hooks import TABLES
 from imgtrans.plugins import registry
 from imgtrans.problems import as_toml
 from imgtrans.recipe import shipped_recipes
 from imgtrans.recipe.resuming import is_free
-from imgtrans.schema import model_schema
+from imgtrans.schema import defaults_of, model_schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from importlib.resources.abc import Traversable
 
     from imgtrans.components import Component
 
@@ -69,35 +71,31 @@ def _place(component: type[Component]) -> str:
 
 
 def _parameters(component: type[Component]) -> Iterator[dict[str, Any]]:
-    schema = model_schema(component)
+    schema, defaults = model_schema(component), defaults_of(component)
     definitions = schema.get("$defs", {})
     for name, field in component.model_fields.items():
-        default = "" if field.is_required() else _as_recipe(field.get_default())
+        default = as_toml(defaults[name]) if name in defaults else "not set"
         yield {
             "name": name,
             "type": _type(schema["properties"][name], definitions),
             "required": field.is_required(),
-            "default": default,
-            "description": field.description or "",
+            "default": "" if field.is_required() else default,
+            "description": " ".join((field.description or "").split()),
             "resume": "free" if is_free(field) else "fixed",
         }
 
 
-def _as_recipe(value: Any) -> str:
-    from imgtrans.components import Component
-
-    if value is None:
-        return "not set"
-    return as_toml(dump(value) if isinstance(value, Component) else value)
-
-
-def _type(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
+def _type(  # noqa: PLR0911 - one for each form
+    schema: dict[str, Any], definitions: dict[str, Any]
+) -> str:
     """What a field takes, in words, with its range."""
     if isinstance(schema.get("kind"), type):
         return f"a {kind_noun(schema['kind'])}"
     if "$ref" in schema:
         table = definitions[schema["$ref"].rpartition("/")[2]]
-        return f"table of {', '.join(table.get('properties', {}))}"
+        if "properties" not in table:
+            return _type(table, definitions)
+        return f"table of {', '.join(table['properties'])}"
     if "anyOf" in schema:
         kinds = (each for each in schema["anyOf"] if each != {"type": "null"})
         return " or ".join(_type(each, definitions) for each in kinds)
@@ -107,22 +105,20 @@ def _type(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
     words = _WORDS.get(schema.get("type", ""), "any value")
     inside = schema.get("items", schema.get("additionalProperties"))
     if isinstance(inside, dict):
-        words += f" of {_type(inside, definitions)}s"
+        words += f" (each: {_type(inside, definitions)})"
     elif "prefixItems" in schema:
         parts = (_type(each, definitions) for each in schema["prefixItems"])
-        return f"array of {', '.join(parts)}"
+        return f"array ({', '.join(parts)})"
     bounds = (text.format(schema[key]) for key, text in _BOUNDS.items() if key in schema)
     return " ".join([words, *bounds])
 
 
 def recipe_table(component: type[Component]) -> str:
     """The table that chooses a component, with every default; what must be given is a comment."""
-    kind = kind_name(component)
-    path = TABLES[kind].format(registry().name_of(component).rpartition("/")[2]).split(".")
-    fields = component.model_fields
-    given = {name: f.get_default() for name, f in fields.items() if not f.is_required()}
-    tables: dict[str, Any] = dump(component.model_construct(**given))
-    for key in reversed(path):
+    name = registry().name_of(component)
+    path = TABLES[kind_name(component)].format(re.sub(r"\W", "-", name.rpartition("/")[2]))
+    tables: dict[str, Any] = {"use": name, **defaults_of(component)}
+    for key in reversed(path.split(".")):
         tables = {key: tables}
     first, use, rest = tomli_w.dumps(tables).partition("\nuse = ")
     use_line, _, rest = rest.partition("\n")
@@ -165,13 +161,17 @@ def recipe_rows() -> list[dict[str, str]]:
     return [
         {
             "name": name,
-            "summary": _summary(file.read_text(encoding="utf-8-sig")),
+            "summary": _summary(file),
             "package": plugins[name.rpartition("/")[0]].package if "/" in name else "imgtrans",
         }
         for name, file in shipped_recipes().items()
     ]
 
 
-def _summary(text: str) -> str:
+def _summary(file: Traversable) -> str:
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        return f"cannot be read: {error}"
     lines = (line.removeprefix("#").strip() for line in text.splitlines() if line.startswith("# "))
     return next(lines, "").rstrip(".")

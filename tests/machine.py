@@ -7,6 +7,16 @@ import sysconfig
 from pathlib import Path
 
 
+def in_folder(folder, *words, path=""):
+    """Run a Python module in a folder, with packages from ``path`` before all others."""
+    paths = os.pathsep.join(filter(None, (str(path), os.environ.get("PYTHONPATH"))))
+    environment = {**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", *words],
+        cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=240,
+    )  # fmt: skip
+
+
 class Machine:
     """A virtual environment of its own that sees imgtrans and its libraries, and a working folder.
 

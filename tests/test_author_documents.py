@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from machine import Machine
+from machine import Machine, in_folder
 
 import imgtrans
 from imgtrans import hooks, testing
@@ -93,13 +93,6 @@ def pages(tmp_path_factory):
             "def test_component(component, check):\n    check(component)\n"
         )
     return folder
-
-
-def in_folder(folder, *words):
-    command = [sys.executable, "-m", *words]
-    return subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, check=False, timeout=240
-    )
 
 
 def test_the_component_of_every_kinds_page_passes_its_checks(pages):

@@ -2,15 +2,15 @@
 
 import importlib
 import json
-import os
 import re
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from machine import in_folder
+
+from imgtrans.cli import main
 
 ROOT = Path(__file__).parent.parent
 NAMES = ["attention", "edges"]
@@ -18,15 +18,6 @@ NAMES = ["attention", "edges"]
 
 def folder_of(name):
     return ROOT / "docs" / "examples" / f"imgtrans-{name}"
-
-
-def in_folder(folder, *command, path=""):
-    paths = os.pathsep.join(filter(None, (str(path), os.environ.get("PYTHONPATH"))))
-    environment = {**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"}
-    return subprocess.run(
-        [sys.executable, *command],
-        cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=240,
-    )  # fmt: skip
 
 
 def recipe_of(name):
@@ -42,29 +33,41 @@ def test_every_example_is_tested_here():
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_its_settings_are_those_that_a_new_plugin_gets_today(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert CliRunner().invoke(main, ["new-plugin", f"{name}x", "--kind", "loss"]).exit_code == 0
+    for file in ("pyproject.toml", ".github/workflows/test.yml", "LICENSE"):
+        today = (tmp_path / f"imgtrans-{name}x" / file).read_text(encoding="utf-8")
+        today = re.sub(rf"\b{name}x\b|(?<=imgtrans_){name}x", name, today)
+        ours = (folder_of(name) / file).read_text(encoding="utf-8")
+        described = r'description = ".*"'
+        assert re.sub(described, "", ours) == re.sub(described, "", today)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_its_own_tests_pass_though_it_is_not_installed(name):
-    done = in_folder(folder_of(name), "-m", "pytest", "-q", "-p", "no:cacheprovider")
+    done = in_folder(folder_of(name), "pytest", "-q", "-p", "no:cacheprovider")
     assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("command", [["check"], ["format", "--check"]], ids=" ".join)
 def test_its_code_is_as_its_own_linter_wants_it(name, command):
-    done = in_folder(folder_of(name), "-m", "ruff", *command, "--no-cache")
+    done = in_folder(folder_of(name), "ruff", *command, "--no-cache")
     assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_its_wheel_installs_and_the_recipe_of_its_readme_is_valid(name, tmp_path):
     site = tmp_path / "site"
-    build = ("-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path))
+    build = ("build", "--wheel", "--no-isolation", "--outdir", str(tmp_path))
     done = in_folder(folder_of(name), *build)
     assert done.returncode == 0, done.stdout + done.stderr
     (wheel,) = tmp_path.glob("*.whl")
     offline = ("--no-deps", "--no-index", "--quiet", "--target", str(site))
-    assert in_folder(tmp_path, "-m", "pip", "install", *offline, str(wheel)).returncode == 0
+    assert in_folder(tmp_path, "pip", "install", *offline, str(wheel)).returncode == 0
     (tmp_path / "recipe.toml").write_text(recipe_of(name), encoding="utf-8")
-    done = in_folder(tmp_path, "-m", "imgtrans", "validate", "recipe.toml", path=site)
+    done = in_folder(tmp_path, "imgtrans", "validate", "recipe.toml", path=site)
     assert done.stdout == "recipe.toml is valid\n", done.stderr
 
 
@@ -87,7 +90,8 @@ print(json.dumps([load_recipe(name).tables() for name in ("quickstart", f"{sys.a
 @pytest.mark.parametrize("name", NAMES)
 def test_the_comparison_changes_the_quickstart_by_what_the_readme_shows(name, comparison, tmp_path):
     comparison._write_examples(tmp_path)
-    done = in_folder(tmp_path, "-c", TABLES, name)
+    (tmp_path / "tables.py").write_text(TABLES, encoding="utf-8")
+    done = in_folder(tmp_path, "tables", name)
     reference, changed = json.loads(done.stdout)
     shown = tomllib.loads(recipe_of(name))
     if name == "attention":

@@ -42,10 +42,15 @@ def package(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def machine(tmp_path_factory, package):
-    """Where the plugin is installed, and has trained a run to its end and another in two parts."""
+def wheel(package):
+    return wheel_of(package)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, wheel):
+    """Where the plugin has trained a run to its end, and another that was killed."""
     machine = Machine(tmp_path_factory.mktemp("user"))
-    machine.install(wheel_of(package))
+    machine.install(wheel)
     recipe = tiny_recipe(train={"steps": STEPS, "checkpoint_every": 4, "sample_every": 20})
     text = to_toml(recipe).replace(
         'use = "cyclegan/residual"\nnorm = "batch"', 'use = "wavelet/wavelet"'
@@ -61,6 +66,13 @@ def machine(tmp_path_factory, package):
     killed.communicate()
     assert killed.returncode == -signal.SIGKILL
     return machine
+
+
+@pytest.fixture
+def machine(trained, wheel):
+    """With the plugin as it was at training, whatever an earlier test did."""
+    trained.install(wheel)
+    return trained
 
 
 def test_it_is_listed_shown_and_valid(machine):

@@ -7,10 +7,12 @@ import threading
 from pathlib import Path
 
 import pytest
+import torch
+from imgtrans_cyclegan import CycleConsistency
 from toys import tiny_recipe
 
 import imgtrans
-from imgtrans import RecipeError, Run, load_recipe, run
+from imgtrans import RecipeError, ResidualBlock, Run, load_recipe, run, testing
 from imgtrans.monitor.clock import Stop
 from imgtrans.recipe import to_toml
 
@@ -39,7 +41,7 @@ def test_a_recipe_of_objects_trains_and_gives_its_folder_figures_and_model():
 def test_objects_and_toml_are_equal_in_standing():
     recipe = tiny_recipe()
     Path("tiny.toml").write_text(to_toml(recipe))
-    assert load_recipe("tiny.toml") == recipe
+    assert load_recipe("tiny.toml") == load_recipe(Path("tiny.toml")) == recipe
 
 
 def test_a_run_goes_on_from_python_by_its_recipe_or_its_folder():
@@ -54,6 +56,8 @@ def test_a_run_goes_on_from_python_by_its_recipe_or_its_folder():
 def test_without_a_recipe_and_a_run_there_is_nothing_to_do():
     with pytest.raises(TypeError, match="run needs a recipe"):
         run()
+    with pytest.raises(TypeError, match="which load_recipe makes of a file or name"):
+        run("quickstart")
     with pytest.raises(RecipeError, match="nowhere is no run folder"):
         run(resume="nowhere")
 
@@ -74,6 +78,42 @@ def test_a_stopped_run_raises_after_saving_and_goes_on(monkeypatch, number, rais
         run(tiny_recipe(train={"steps": 4}), quiet=True)
     assert raised is KeyboardInterrupt or caught.value.code == 143
     assert run(tiny_recipe(train={"steps": 4}), resume=True, quiet=True) == Run(Path("runs/tiny"))
+
+
+def block(shift):
+    """A class of one name, as a notebook's cell makes it each time it runs."""
+
+    class Shifted(ResidualBlock):
+        """Adds a number."""
+
+        def build(self, channels):
+            class Add(torch.nn.Conv2d):
+                def forward(self, images):
+                    return images + 0 * super().forward(images) + shift
+
+            return Add(channels, channels, 1)
+
+    return Shifted()
+
+
+def test_a_runs_model_has_the_class_that_was_trained_though_it_was_defined_again():
+    trained = run(testing.tiny_recipe(residual_block=block(1.0), train={"steps": 1}), quiet=True)
+    images = torch.zeros(1, 3, 32, 32)
+    before = trained.model().translate(images)
+    testing.tiny_recipe(residual_block=block(50.0))
+    assert torch.equal(trained.model().translate(images), before)
+    both = testing.tiny_recipe(residual_block=block(1.0), fallback=None).model_copy(
+        update={"loss": {"a": softer(1), "b": softer(2)}}
+    )
+    with pytest.raises(RecipeError, match="holds two classes called local:"):
+        run(both)
+
+
+def softer(number):
+    class Softer(CycleConsistency):
+        """Less of it."""
+
+    return Softer(weight=number)
 
 
 def test_a_run_may_be_made_in_a_thread():

@@ -360,7 +360,7 @@ def test_a_component_of_ones_own_program_trains_resumes_and_is_given_to_its_mode
     assert run(recipe, Interrupting(3)).exit_code == 130
     assert quiet_run(recipe, resume=True) == 0
     assert load_model("runs/tiny", components=[Softer]).directions == recipe.direction_names
-    registry()._local.clear()
+    registry()._local._classes.clear()
     with pytest.raises(ImgtransError, match=r"components=\[…\]"):
         load_model("runs/tiny")
 

@@ -1,12 +1,10 @@
 """``imgtrans new-plugin`` writes a package that is complete as it stands, over no file."""
 
-import os
 import re
-import subprocess
-import sys
 
 import pytest
 from click.testing import CliRunner
+from machine import in_folder
 
 from imgtrans.cli import main
 from imgtrans.hooks import HOOKS
@@ -20,14 +18,6 @@ def _elsewhere(tmp_path, monkeypatch):
 def new_plugin(name, *kinds):
     options = [word for kind in kinds for word in ("--kind", kind)]
     return CliRunner().invoke(main, ["new-plugin", name, *options])
-
-
-def in_folder(folder, *command, path=""):
-    environment = {**os.environ, "PYTHONPATH": str(path)}
-    return subprocess.run(
-        [sys.executable, "-m", *command],
-        cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=240,
-    )  # fmt: skip
 
 
 def test_its_tests_pass_at_once_whatever_the_kind(tmp_path):
@@ -106,6 +96,17 @@ def test_files_that_are_there_stay_as_they_are(tmp_path):
     assert done.exit_code == 2
     assert "imgtrans-wavelet exists, and nothing is written over" in done.output
     assert module.read_text() == "mine"
+
+
+def test_what_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "imgtrans-lost").symlink_to("nowhere")
+    assert "imgtrans-lost exists, and nothing is written over" in new_plugin("lost", "loss").output
+    tmp_path.chmod(0o500)
+    done = new_plugin("wavelet", "loss")
+    tmp_path.chmod(0o700)
+    if done.exit_code:  # root writes anywhere
+        assert "cannot be written" in done.output
+        assert "Traceback" not in done.output
 
 
 def test_it_tells_what_it_wrote_and_what_comes_next():

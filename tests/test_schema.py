@@ -1,11 +1,13 @@
 """The schema that editors complete and check recipes with."""
 
+import datetime as dt
 import json
 import shutil
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Literal
 
 import jsonschema
 import pytest
@@ -24,7 +26,6 @@ VALIDATES_ONLY = {  # told by `imgtrans validate`: a schema compares no values w
     "decay_longer_than_training",
     "load_size_too_small",
     "not_toml",  # an editor has its own words for it
-    "same_domains",
     "size_not_a_multiple",
     "unknown_base",
 }
@@ -128,6 +129,21 @@ class Doubled(ResidualBlock):
         raise NotImplementedError
 
 
+class Holding(ResidualBlock):
+    """A block that may hold itself, and others in arrays and tables."""
+
+    inner: "Holding | None" = None
+    blocks: list[ResidualBlock] = Field(default_factory=list)
+    named: dict[str, ResidualBlock] = Field(default={})
+    when: dt.datetime | None = None
+    sizes: frozenset[int] = frozenset()
+    most: float = float("inf")
+    word: Literal["a", "b"] = "a"
+
+    def build(self, channels):
+        raise NotImplementedError
+
+
 class Odd:
     """What no schema describes."""
 
@@ -152,11 +168,14 @@ def offered(monkeypatch):
     """The reference plugin also offers these, as long as a test lasts."""
     registry().load_all()
     components = registry().plugins["cyclegan"].components
-    for component in (Doubled, Unusual):
+    for component, kind, name in (
+        (Doubled, "residual_block", "odd"),
+        (Holding, "residual_block", "holding"),
+        (Unusual, "dataset", "odd"),
+    ):
         component.model_rebuild()
-        kind = "residual_block" if component is Doubled else "dataset"
-        monkeypatch.setitem(components, kind, {**components[kind], "odd": component})
-        monkeypatch.setitem(registry()._names, component, "cyclegan/odd")
+        monkeypatch.setitem(components, kind, {**components[kind], name: component})
+        monkeypatch.setitem(registry()._names, component, f"cyclegan/{name}")
 
 
 def test_blocks_inside_blocks_end_and_strange_types_are_let_through(offered):
@@ -174,6 +193,54 @@ def test_blocks_inside_blocks_end_and_strange_types_are_let_through(offered):
     table = '{use = "cyclegan/odd", strange = {odd = 3}}'
     text = RECIPE.format(generator="", loss="").replace('"seasons/landscapes"', table)
     assert validator.is_valid(tomllib.loads(text))
+
+
+@pytest.mark.parametrize(
+    ("table", "wrong"),
+    [
+        ('inner = {use = "holding"}', "'use' was unexpected"),
+        ("inner = {inner = {}}", None),
+        ('blocks = ["residual", {use = "residual", norm = "none"}]', None),
+        ("blocks = [{}]", "'use' is a required property"),
+        ('blocks = [{norm = "none"}]', "'use' is a required property"),
+        ('named = {a = "residual"}', None),
+        ("named = {a = {}}", "'use' is a required property"),
+        ("when = 2020-01-02T03:04:05", None),
+        ('when = "2020-01-02T03:04:05"', None),
+        ("sizes = [1, 1]", None),
+        ("most = 3", None),
+        ('word = "c"', "'c' is not one of"),
+    ],
+)
+def test_parts_in_arrays_times_and_a_part_in_itself(offered, table, wrong):
+    text = json.dumps(recipe_schema(), allow_nan=False)  # as strict as other programs' readers
+    block = f'residual_block = {{use = "cyclegan/holding", {table}}}'
+    recipe = tomllib.loads(RECIPE.format(generator=block, loss=""))
+    told = [e.message for e in jsonschema.Draft7Validator(json.loads(text)).iter_errors(recipe)]
+    assert (not told) if wrong is None else any(wrong in each for each in told), told
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong"),
+    [
+        ('name = "a b"', "does not match"),
+        ('name = ""', "does not match"),
+        ('name = "a"\ndomains = ["a", "a"]', "has non-unique elements"),
+        ('name = "a"\nloss."a b" = "identity"', "does not match"),
+        (
+            'name = "a"\nloss.a = {use = "identity", weight = {x_to_y = 1}}',
+            "is a required property",
+        ),
+        ('name = "a"\nloss.a = "identity"', None),
+        ('name = "a"\nextends = "quickstart"\nloss = {}', None),
+    ],
+)
+def test_names_and_what_a_recipe_says_once_are_checked_too(problems_of, line, wrong):
+    rest = 'dataset = "landscapes"\ngenerator = "encoder-decoder"\ntrain = {steps = 1}\n'
+    told = [message for _, message in problems_of(f"{line}\n{rest}")]
+    if "loss" not in line:
+        told.remove("'loss' is a required property")
+    assert (not told) if wrong is None else any(wrong in each for each in told), told
 
 
 def test_a_short_name_of_two_components_is_wrong_in_an_editor_too(offered, monkeypatch):

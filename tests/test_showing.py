@@ -1,6 +1,9 @@
 """``imgtrans show``, ``recipes``, ``copy`` and ``schema``: finding out before writing."""
 
+import datetime as dt
+import enum
 import json
+import os
 import re
 import subprocess
 import sys
@@ -9,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from imgtrans_cyclegan import EncoderDecoder
+from imgtrans_cyclegan import EncoderDecoder, Residual
 
 from imgtrans import Field, ResidualBlock, load_recipe
 from imgtrans.cli import main
@@ -88,11 +91,89 @@ def test_types_and_ranges_are_told_in_words():
     assert told == {
         "between": "number > 0 ≤ 1",
         "word": "text of 3 letters at most matching [a-z]",
-        "sizes": "array of whole numbers",
-        "pair": "array of whole number, number",
-        "names": "table of whole numbers",
+        "sizes": "array (each: whole number)",
+        "pair": "array (whole number, number)",
+        "names": "table (each: whole number)",
         "choice": "whole number or text",
     }
+
+
+class Colour(enum.Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+class Odd(ResidualBlock):
+    """A block with fields that are made, nested, or of Python's own types."""
+
+    made: list[int] = Field(default_factory=list, description="made\nnew each time")
+    inner: ResidualBlock = Field(default_factory=Residual, description="any block")
+    own: Residual = Field(default=Residual(norm="none"), description="this very block")
+    itself: "Odd | None" = Field(default=None, description="one more")
+    colour: Colour = Field(default=Colour.BLUE, description="a colour")
+    day: dt.date = Field(default=dt.date(2020, 1, 2), description="a day")
+    many: list[ResidualBlock] = Field(default=[Residual()], description="some blocks")
+
+    def build(self, channels):
+        raise NotImplementedError
+
+
+def test_fields_of_every_kind_are_shown_as_a_recipe_would_write_them(monkeypatch):
+    Odd.model_rebuild()
+    monkeypatch.setitem(registry()._names, Odd, "odd/v1.2")
+    facts = component_facts(Odd)
+    told = {each["name"]: (each["type"], each["default"]) for each in facts["parameters"]}
+    block = '{use = "cyclegan/residual", norm = "batch"}'
+    assert told == {
+        "made": ("array (each: whole number)", "[]"),
+        "inner": ("a residual block", block),
+        "own": ("table of norm", '{norm = "none"}'),
+        "itself": ("table of made, inner, own, itself, colour, day, many", "not set"),
+        "colour": ('"red" or "blue"', '"blue"'),
+        "day": ("text", '"2020-01-02"'),
+        "many": ("array (each: a residual block)", f"[{block}]"),
+    }
+    assert facts["parameters"][0]["description"] == "made new each time"
+    table = tomllib.loads(facts["recipe"])["generator"]["residual_block"]
+    made = dict(table, use=None)
+    del made["use"]
+    assert Odd.model_validate_json(json.dumps(made), strict=True) == Odd()
+
+
+def test_a_loss_with_a_dot_in_its_name_gets_a_table_without_one(monkeypatch):
+    class Dotted(Loss):
+        """A loss."""
+
+        def build(self):
+            raise NotImplementedError
+
+    monkeypatch.setitem(registry()._names, Dotted, "odd/l1.5")
+    assert component_facts(Dotted)["recipe"].startswith('[loss.l1-5]\nuse = "odd/l1.5"\n')
+
+
+def test_recipes_that_cannot_be_read_and_plugins_that_did_not_load_are_told(tmp_path):
+    Path("more").mkdir()
+    Path("more/bad.toml").write_bytes(b"\xff\xfe\x00")
+    Path("more/folder.toml").mkdir()
+    Path("mine.py").write_text(
+        "import pathlib\nfrom imgtrans import hookimpl\n\n\n@hookimpl\n"
+        "def imgtrans_recipes():\n    return [pathlib.Path(__file__).parent / 'more']\n"
+    )
+    info = tmp_path / "broken-2.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 2.0\n")
+    (info / "entry_points.txt").write_text("[imgtrans.v1]\nbroken = not_there\n")
+    for command in (["recipes", "--plugin", "mine.py"], ["schema"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "imgtrans", *command],
+            capture_output=True, text=True, timeout=60, check=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
+        )  # fmt: skip
+        note = 'note: without plugin "broken" (broken 2.0): ModuleNotFoundError: No module named'
+        assert note in done.stderr
+        if command[0] == "recipes":
+            assert re.search(r"mine/bad +cannot be read: .* mine\.py", done.stdout)
+            assert "mine/folder" not in done.stdout
 
 
 def test_a_component_is_also_shown_as_json():
@@ -207,6 +288,10 @@ def test_what_cannot_be_copied_is_told():
     assert 'did you mean "quickstart"' in call("copy", "quickstrt", "a.toml").output
     Path("file").write_text("")
     assert "cannot be written" in call("copy", "quickstart", "file/a.toml").output
+    Path("y").mkdir()
+    Path("y/.imgtrans").write_text("")
+    assert "y/.imgtrans" in call("copy", "quickstart", "y/a.toml").output
+    assert not Path("y/a.toml").exists()
     assert not Path("a.toml").exists()
 
 
@@ -217,6 +302,7 @@ def test_a_copy_of_what_extends_a_file_is_whole():
     call("copy", "there/more.toml", "more.toml")
     assert load_recipe("more.toml") == load_recipe("there/more.toml")
     assert "extends" not in Path("more.toml").read_text()
+    assert call("copy", "more.toml", "my own.toml").output.endswith("imgtrans run 'my own.toml'\n")
     call("copy", "there/more.toml", "there/again.toml")
     assert 'extends = "base.toml"' in Path("there/again.toml").read_text()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,14 @@ import click
 
 from imgtrans.cli.group import add_files, examples, plugin_option, set_option
 from imgtrans.hooks import HOOKS
-from imgtrans.listing import plugin_row, print_components, print_plugins, tell_slow, uncollected
+from imgtrans.listing import (
+    plugin_row,
+    print_components,
+    print_plugins,
+    tell_broken,
+    tell_slow,
+    uncollected,
+)
 from imgtrans.problems import RecipeError
 
 
@@ -46,9 +54,12 @@ def list_components(
             }
             for each, plugin, key in registry.matching(kind, match)
         ]
-    broken = [plugin_row(plugin) for plugin in registry.broken()]
+    broken = registry.broken()
     if as_json:
-        listed: dict[str, Any] = {"components": rows, "not_loaded": broken}
+        listed: dict[str, Any] = {
+            "components": rows,
+            "not_loaded": [plugin_row(plugin) for plugin in broken],
+        }
         if plugins:
             listed = {"plugins": [plugin_row(plugin) for plugin in registry.plugins.values()]}
         click.echo(json.dumps(listed, indent=1))
@@ -92,16 +103,17 @@ def show(
 
 def _show_component(kind: str, name: str, *, as_json: bool) -> None:
     from imgtrans.components import KINDS
-    from imgtrans.plugins import registry
+    from imgtrans.plugins import UnknownComponentError, registry
     from imgtrans.showing import component_facts, component_lines
 
     if kind not in KINDS:
         message = f"{kind} is no kind of component; there are {', '.join(KINDS)}"
         raise RecipeError(message)
     try:
-        facts = component_facts(registry().find(KINDS[kind], name))
-    except LookupError as error:
+        component = registry().find(KINDS[kind], name)
+    except UnknownComponentError as error:
         raise RecipeError(str(error)) from None
+    facts = component_facts(component)
     click.echo(json.dumps(facts, indent=1) if as_json else "\n".join(component_lines(facts)))
 
 
@@ -131,11 +143,14 @@ def _show_recipe(recipe: str, overrides: tuple[str, ...], *, lock: bool, as_json
 
 @click.command(epilog=examples("imgtrans recipes", "imgtrans recipes --json"))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def recipes(as_json: bool) -> None:  # noqa: FBT001
+@plugin_option
+def recipes(as_json: bool, files: tuple[Path, ...]) -> None:  # noqa: FBT001
     """List the recipes that imgtrans and the plugins bring."""
     from imgtrans.showing import recipe_rows
 
+    registry = add_files(files)
     rows = recipe_rows()
+    tell_broken(registry.broken())
     width = max((len(row["name"]) for row in rows), default=0)
     if as_json:
         click.echo(json.dumps(rows, indent=1))
@@ -149,18 +164,21 @@ def recipes(as_json: bool) -> None:  # noqa: FBT001
 )
 @click.argument("recipe")
 @click.argument("file", type=click.Path(path_type=Path))
-def copy(recipe: str, file: Path) -> None:
+@plugin_option
+def copy(recipe: str, file: Path, files: tuple[Path, ...]) -> None:
     """Copy RECIPE, by name or file, into the new FILE, where editors can complete it."""
     from imgtrans.copying import copy_recipe
 
+    add_files(files)
     for written in copy_recipe(recipe, file):
         click.echo(f"wrote  {written}")
-    click.echo(f"next   edit it, then: imgtrans run {file}")
+    click.echo(f"next   edit it, then: {shlex.join(['imgtrans', 'run', str(file)])}")
 
 
 @click.command(
     epilog=examples(
-        "imgtrans schema > .imgtrans/recipe.schema.json", "imgtrans schema --plugin my_block.py"
+        "mkdir -p .imgtrans && imgtrans schema > .imgtrans/recipe.schema.json",
+        "imgtrans schema --plugin my_block.py > recipe.schema.json",
     )
 )
 @plugin_option
@@ -169,7 +187,8 @@ def schema(files: tuple[Path, ...]) -> None:
 
     A recipe names the file it is saved to in its first line: #:schema .imgtrans/recipe.schema.json
     """
-    from imgtrans.schema import recipe_schema
+    from imgtrans.schema import as_json, recipe_schema
 
-    add_files(files)
-    click.echo(json.dumps(recipe_schema(), indent=1, ensure_ascii=False))
+    registry = add_files(files)
+    click.echo(as_json(recipe_schema()))
+    tell_broken(registry.broken())

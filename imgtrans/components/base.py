@@ -41,15 +41,19 @@ class Component(BaseModel):
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
-        """Keep ``use`` for the recipe.
+        """Keep ``use`` for the recipe, and every field to one name.
 
         Raises:
-            TypeError: the class has a field called ``use``.
+            TypeError: the class has a field called ``use``, or one with an alias.
         """
         super().__pydantic_init_subclass__(**kwargs)
         if "use" in cls.model_fields:
             message = f'{cls.__name__}.use: "use" names the component in recipes; rename the field'
             raise TypeError(message)
+        for name, field in cls.model_fields.items():
+            if field.alias or field.validation_alias or field.serialization_alias:
+                message = f"{cls.__name__}.{name} has an alias; rename the field instead"
+                raise TypeError(message)
 
     @classmethod
     def __get_pydantic_core_schema__(
@@ -86,8 +90,7 @@ def _select(kind: type[Component], value: Any, info: ValidationInfo) -> Componen
         value = {"use": value}
     noun = kind_noun(kind)
     if not isinstance(value, Mapping):
-        problem = ("component", 'must be a table with use = "…" ({noun})', {"noun": noun})
-        raise PydanticCustomError(*problem)
+        raise _no_table(noun, info.mode)
     fields = dict(value)
     use = fields.pop("use", None)
     if not isinstance(use, str):
@@ -112,14 +115,24 @@ def _select(kind: type[Component], value: Any, info: ValidationInfo) -> Componen
         raise _at_use(text, noun, use) from error
 
 
+def _no_table(noun: str, mode: str) -> PydanticCustomError:
+    if mode == "python":
+        text = "must be a {noun}: an object of its class, its name, or a table with use"
+        return PydanticCustomError("component", text, {"noun": noun})
+    return PydanticCustomError(
+        "component", 'must be a table with use = "…" ({noun})', {"noun": noun}
+    )
+
+
 def _came_from(use: str, context: Any) -> str:
     """How to get the plugin, where the recipe was written by a run and says which it had."""
     package = (context or {}).get("plugins", {}).get(use.rpartition("/")[0])
-    if not isinstance(package, str):
+    if not isinstance(package, str) or not package:
         return ""
     if package.endswith(".py"):
         return f"; it came from the file {package}: give it with --plugin"
-    return f"; it came from {package}: pip install {package.replace(' ', '==')}"
+    how = f": pip install {package.replace(' ', '==')}" if package.count(" ") == 1 else ""
+    return f"; it came from {package}{how}"
 
 
 def _at_use(text: str, noun: str, use: object) -> ValidationError:

@@ -34,7 +34,7 @@ def _weight(value: Any) -> float | PerDirection:
     if isinstance(value, PerDirection):
         return value
     if isinstance(value, Mapping):
-        return PerDirection.model_validate(value)
+        return PerDirection.model_validate(value, strict=True)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         message = "must be a number, or one per direction: {x_to_y = 10.0, y_to_x = 5.0}"
         raise ValueError(message)  # noqa: TRY004 - pydantic reports a ValueError, not a TypeError

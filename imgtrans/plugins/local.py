@@ -40,8 +40,8 @@ class LocalClasses:
         if component is None or not issubclass(component, kind):
             message = (
                 f'the {kind_noun(kind)} "{name}" is a class of the program that trained it, not of '
-                "a plugin: from Python, give load_model the class with components=[…]; for the "
-                "command line, put it into a plugin"
+                "a plugin: go on with run(recipe, resume=…) in that program, or give load_model "
+                "the class with components=[…]; for the command line, put it into a plugin"
             )
             raise UnknownComponentError(message)
         return component

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pydantic import PydanticUndefinedAnnotation
@@ -48,7 +49,7 @@ def check_offer(kind: str, offered: Any) -> dict[str, type[Component]]:
     hook, base = HOOKS[kind], KINDS[kind]
     if offered is None:
         return {}
-    if not hasattr(offered, "items"):
+    if not isinstance(offered, Mapping):
         message = f"{hook} must return a mapping of names to classes, not {offered!r}"
         raise TypeError(message)
     for key, component in offered.items():
@@ -63,6 +64,10 @@ def check_offer(kind: str, offered: Any) -> dict[str, type[Component]]:
             message = f'{hook}: "{key}" does not define {missing}'
             raise TypeError(message)
         _prepare(hook, key, component)
+        same = next(name for name, other in offered.items() if other is component)
+        if same != key:
+            message = f'{hook}: "{same}" and "{key}" are one class; a class has one name'
+            raise TypeError(message)
     return dict(offered)
 
 

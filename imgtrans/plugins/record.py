@@ -36,6 +36,12 @@ class Plugin:
     """How long it took to load."""
 
     @property
+    def first_line(self) -> str:
+        """Why it could not be loaded, on one line."""
+        line, more, _ = self.why.partition("\n")
+        return f"{line} …" if more else line
+
+    @property
     def slow(self) -> bool:
         """Whether everything that lists components waits for this plugin."""
         return self.seconds > SLOW

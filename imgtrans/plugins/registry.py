@@ -37,6 +37,8 @@ class Registry:
         """Local Python files that were offered as plugins."""
         self._loaders: dict[str, Callable[[], Any]] = {}
         self._names: dict[type[Component], str] = {}
+        self._lent: dict[type[Component], str] = {}
+        """Names of classes in plugins that offer what another package wrote."""
         self._local = LocalClasses()
         self._manager = pluggy.PluginManager("imgtrans")
         self._manager.add_hookspecs(hooks)
@@ -116,7 +118,8 @@ class Registry:
         plugin.seconds = time.perf_counter() - begin
         for components in plugin.components.values():
             for key, component in components.items():
-                self._names[component] = f"{name}/{key}"
+                own = _package(component.__module__) == _package(module.__name__)
+                (self._names if own else self._lent).setdefault(component, f"{name}/{key}")
         return plugin
 
     def _call(self, hook: str, module: Any) -> Any:
@@ -192,18 +195,26 @@ class Registry:
         if plugin and not guess and plugin not in self.plugins:
             message += f'; there is no plugin "{plugin}" here: its package is perhaps called '
             message += f"imgtrans-{plugin}"
-        broken = [f"{plugin.package} ({plugin.why})" for plugin in self.broken()]
-        return message + (f"; not loaded: {', '.join(broken)}" if broken else "")
+        broken = [f"{each.package} ({each.first_line})" for each in self.broken()]
+        if broken:
+            message += (
+                f"; not loaded: {', '.join(broken)}; see `imgtrans list-components --plugins`"
+            )
+        return message
 
     def broken(self) -> list[Plugin]:
         """Plugins that could not be loaded, among those tried so far."""
         return [plugin for plugin in self.plugins.values() if plugin.why]
 
     def name_of(self, component: type[Component]) -> str:
-        """The full name that a recipe uses; ``local:module.Class`` where no plugin offers it."""
+        """The full name that a recipe uses; ``local:module.Class`` where no plugin offers it.
+
+        A class is called as the plugin of its own package calls it, whoever else offers it too, so
+        that installing a plugin changes no name.
+        """
         if component not in self._names:
             self.load_all()
-        return self._names.get(component) or local_name(component)
+        return self._names.get(component) or self._lent.get(component) or local_name(component)
 
     def matching(self, kind: str | None, pattern: str | None) -> Iterator[tuple[str, Plugin, str]]:
         """Kind, plugin and key of the components whose name matches; every plugin is loaded."""
@@ -216,6 +227,10 @@ class Registry:
                         fnmatch.fnmatchcase(text, pattern) for text in (full, key)
                     ):
                         yield each, plugin, key
+
+
+def _package(module: str) -> str:
+    return module.partition(".")[0]
 
 
 def _broken(kind: type[Component], name: str, plugin: Plugin) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from imgtrans.recipe.locking import local_classes, lock, other_versions, plugin_versions
+from imgtrans.recipe.finding import find_recipe, shipped_recipes
+from imgtrans.recipe.locking import classes_of, local_classes, lock, other_versions, plugin_versions
 from imgtrans.recipe.model import Adam, Recipe, Train
-from imgtrans.recipe.reading import find_recipe, load_recipe, shipped_recipes, to_toml
+from imgtrans.recipe.reading import load_recipe, to_toml
 from imgtrans.recipe.resuming import Change, changes
 
 __all__ = (
@@ -13,6 +14,7 @@ __all__ = (
     "Recipe",
     "Train",
     "changes",
+    "classes_of",
     "find_recipe",
     "load_recipe",
     "local_classes",

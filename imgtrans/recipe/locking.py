@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel
+
+from imgtrans.components import Component
 from imgtrans.plugins import LOCAL, registry
 
 if TYPE_CHECKING:
@@ -28,6 +32,19 @@ def local_classes(recipe: Recipe) -> list[str]:
     """Names of the classes of one's own program that a recipe is made with."""
     local = {name for name in _uses(recipe.tables()) if name.startswith(LOCAL)}
     return sorted(name.rpartition(".")[2] for name in local)
+
+
+def classes_of(value: Any) -> Iterator[type[Component]]:
+    """The class of every component in a recipe, however deep."""
+    if isinstance(value, Component):
+        yield type(value)
+    if isinstance(value, BaseModel):
+        value = dict(value)
+    if isinstance(value, dict):
+        value = value.values()
+    if isinstance(value, Iterable) and not isinstance(value, (str, bytes)):
+        for each in value:
+            yield from classes_of(each)
 
 
 def _uses(value: Any) -> Iterator[str]:

@@ -5,7 +5,7 @@ Each field is declared free or fixed on resume (``FREE``, ``FIXED``). Never impo
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -17,7 +17,6 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from imgtrans.components import (
     FIXED,
@@ -28,9 +27,7 @@ from imgtrans.components import (
     Loss,
     dump,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from imgtrans.recipe.fitting import late_decay, misfits
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 KEY = r"[A-Za-z0-9][A-Za-z0-9_-]*"
@@ -147,9 +144,14 @@ class Recipe(Table):
     format: Literal[1] = Field(
         default=1, description="of recipes; 1 today", json_schema_extra=FIXED
     )
-    name: str = Field(description="of the run folder under runs/", json_schema_extra=FREE)
+    name: str = Field(
+        description="of the run folder under runs/",
+        json_schema_extra={**FREE, "pattern": f"^{NAME}$"},
+    )
     domains: tuple[str, str] = Field(
-        default=("x", "y"), description="what x and y show", json_schema_extra=FIXED
+        default=("x", "y"),
+        description="what x and y show",
+        json_schema_extra={**FIXED, "uniqueItems": True},
     )
     directions: Literal["both", "x_to_y"] = Field(
         default="both", description="translations to learn", json_schema_extra=FIXED
@@ -165,7 +167,9 @@ class Recipe(Table):
         default=None, description="one is built per target domain", json_schema_extra=FIXED
     )
     loss: dict[str, Loss] = Field(
-        min_length=1, description="by a name of your choice", json_schema_extra=FIXED
+        min_length=1,
+        description="by a name of your choice",
+        json_schema_extra={**FIXED, "propertyNames": {"pattern": f"^{KEY}$"}},
     )
     train: Train = Field(description="schedule", json_schema_extra=FREE)
     plugins: dict[str, str] = Field(
@@ -235,34 +239,3 @@ class Recipe(Table):
             "train": self.train.model_dump(mode="json"),
             **({"plugins": self.plugins} if self.plugins else {}),
         }
-
-
-def misfits(parts: Mapping[str, Any]) -> list[InitErrorDetails]:
-    """Image sizes that the generator cannot take; parts that are missing or None are left out."""
-    generator, found = parts.get("generator"), []
-    multiple = generator.multiple if generator is not None else 1
-    if not isinstance(multiple, int) or multiple < 1:
-        text = f"is a generator whose multiple is {multiple!r}; it must be 1 or more pixels"
-        return [_problem(("generator", "use"), text, None)]
-    for table in ("dataset", "fallback"):
-        size = parts[table].image_size if parts.get(table) is not None else 0
-        if size % multiple:
-            below = size // multiple * multiple
-            sizes = " or ".join(str(near) for near in (below, below + multiple) if near)
-            text = f"must be a multiple of {multiple} for this generator: {sizes}"
-            found.append(_problem((table, "image_size"), text, size))
-    return found
-
-
-def late_decay(decay_steps: int, steps: int) -> InitErrorDetails | None:
-    """What is wrong where the rates fall for longer than there is training."""
-    if decay_steps <= steps:
-        return None
-    text = f"must be at most steps ({steps}); the decay ends with the training"
-    return _problem(("decay_steps",), text, decay_steps)
-
-
-def _problem(location: tuple[str, ...], text: str, given: object) -> InitErrorDetails:
-    """A problem between several keys, shown at the one to change."""
-    custom = PydanticCustomError("recipe", "{text}", {"text": text})
-    return {"type": custom, "loc": location, "input": given}

@@ -5,7 +5,6 @@ Merging happens on plain tables before anything is checked, so the whole result 
 
 from __future__ import annotations
 
-import importlib.resources
 import json
 import re
 import tomllib
@@ -17,8 +16,10 @@ import tomli_w
 from pydantic import TypeAdapter, ValidationError
 
 from imgtrans.components import Dataset, Generator
-from imgtrans.problems import RecipeError, as_toml, describe, did_you_mean
-from imgtrans.recipe.model import Recipe, late_decay, misfits
+from imgtrans.problems import RecipeError, as_toml, describe
+from imgtrans.recipe.finding import find_recipe
+from imgtrans.recipe.fitting import late_decay, misfits
+from imgtrans.recipe.model import Recipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -27,65 +28,8 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 
-def shipped_recipes() -> dict[str, Traversable]:
-    """Recipes that installed packages bring, by name; a plugin's also as ``plugin/name``."""
-    from imgtrans.plugins import registry
-
-    package = importlib.resources.files("imgtrans")
-    inside = package / "recipes"  # in a wheel; in a checkout they stand beside the package
-    folder = inside if inside.is_dir() else Path(str(package)).parent / "recipes"
-    found = _recipes_in(folder)
-    for plugin in registry().load_all():
-        for each in plugin.recipes:
-            for name, file in _recipes_in(each).items():
-                found[f"{plugin.name}/{name}"] = file
-    return found
-
-
-def _recipes_in(folder: Traversable) -> dict[str, Traversable]:
-    if not folder.is_dir():
-        return {}
-    files = [file for file in folder.iterdir() if file.name.endswith(".toml")]
-    return {file.name.removesuffix(".toml"): file for file in sorted(files, key=lambda f: f.name)}
-
-
-def find_recipe(name: str, beside: Path | None = None) -> Traversable:
-    """A recipe file, or an installed recipe by its name.
-
-    Args:
-        name: a path, or a name such as ``cyclegan_yosemite``.
-        beside: the folder that a relative path starts from; default: the current one.
-
-    Raises:
-        RecipeError: there is no such recipe.
-    """
-    try:
-        path = (beside or Path()) / Path(name).expanduser()
-        if path.is_file():
-            return path
-    except (OSError, RuntimeError) as error:  # a name that is too long; a home that is not there
-        message = f"{name[:80]} is no recipe: {error}"
-        raise RecipeError(message) from None
-    shipped = shipped_recipes()
-    matches = [full for full in shipped if name in (full, full.rpartition("/")[2])]
-    if name in shipped or len(matches) == 1:
-        return shipped[name if name in shipped else matches[0]]
-    if len(matches) > 1:
-        message = f'several recipes are called "{name}": {", ".join(matches)}; write the full name'
-        raise RecipeError(message)
-    stem = Path(name).stem
-    guess = f"; did you mean the installed recipe {stem}?" if stem in shipped else (
-        did_you_mean(stem, shipped)
-    )  # fmt: skip
-    message = (
-        f"there is no recipe {name}{guess}\n"
-        f"  a recipe is a TOML file or one of: {', '.join(shipped) or 'none installed'}"
-    )
-    raise RecipeError(message)
-
-
 def load_recipe(
-    name: str,
+    name: str | Path,
     overrides: Sequence[str] = (),
     *,
     say: Callable[[str], None] = lambda _: None,
@@ -100,7 +44,7 @@ def load_recipe(
     Raises:
         RecipeError: it cannot be found, read or used; the text lists every problem.
     """
-    file = find_recipe(name)
+    file = find_recipe(str(name))
     tables = _parse(file)
     base_name = tables.pop("extends", None)
     if base_name is not None:
@@ -113,7 +57,7 @@ def load_recipe(
             wrong.append(str(error))
     if wrong:
         raise RecipeError("\n".join(wrong))
-    where = f"{name} (with --set)" if overrides else name
+    where = f"{name} (with --set)" if overrides else str(name)
     return check(tables, where)
 
 
@@ -265,6 +209,6 @@ def to_toml(recipe: Recipe) -> str:
     """
     try:
         return tomli_w.dumps(recipe.tables())
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         message = f"{recipe.name} cannot be saved as a recipe: {error} (TOML has no null in arrays)"
         raise RecipeError(message) from None
