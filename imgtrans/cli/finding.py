@@ -177,7 +177,7 @@ def copy(recipe: str, file: Path, files: tuple[Path, ...]) -> None:
 
 @click.command(
     epilog=examples(
-        "mkdir -p .imgtrans && imgtrans schema > .imgtrans/recipe.schema.json",
+        "imgtrans schema > recipe.schema.json",
         "imgtrans schema --plugin my_block.py > recipe.schema.json",
     )
 )
@@ -185,7 +185,7 @@ def copy(recipe: str, file: Path, files: tuple[Path, ...]) -> None:
 def schema(files: tuple[Path, ...]) -> None:
     """Print the JSON schema of recipes with all that is installed, for editors of TOML.
 
-    A recipe names the file it is saved to in its first line: #:schema .imgtrans/recipe.schema.json
+    A recipe names the file it is saved to in its first line, such as #:schema recipe.schema.json
     """
     from imgtrans.schema import as_json, recipe_schema
 
