@@ -55,8 +55,13 @@ def write(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -
     return digest
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
     """Put bytes at a path so that a crash leaves the old file or the new one, whole.
+
+    Args:
+        path: of the file.
+        data: all of it.
+        durable: also when the machine loses power; it costs a wait for the disk.
 
     Raises:
         OSError: they could not be written; nothing is left beside the old file.
@@ -66,12 +71,14 @@ def write_bytes(path: Path, data: bytes) -> None:
         with beside.open("wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         beside.replace(path)
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    if durable:
+        _sync_folder(path.parent)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -88,11 +88,14 @@ def footer(folder: Path, resume: str, recipe: Recipe, *, done: bool) -> list[tup
     more = f", plugins={files!r}" if files else ""
     more += f", components=[{', '.join(local)}]" if local else ""
     load = f"load_model({str(folder)!r}{more})"
+    given = [word for file in files for word in ("--plugin", file)]
+    translate = shlex.join(["imgtrans", "translate", str(folder), *given])
     steps = 2 * recipe.train.steps
     longer = f"{resume}, with more steps" if local else f"{resume} --set train.steps={steps}"
     model = [
         ("model", str(folder / MODEL)),
-        ("use it", f"in Python, on a PIL image: from imgtrans import load_model; {load}(image)"),
+        *([] if local else [("use it", f"{translate} PICTURES --output FOLDER")]),
+        ("python", f"from imgtrans import load_model; {load}(image)"),
     ]
     return [
         ("report", f"{folder / 'report.html'}  (open it in a browser)"),

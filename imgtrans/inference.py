@@ -9,23 +9,19 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from imgtrans.building import build_generators
-from imgtrans.checkpoint import Content, read, write
+from imgtrans.checkpoint import Content, found, name_of, read, write
 from imgtrans.data import to_range
 from imgtrans.plugins import registry
 from imgtrans.problems import ImgtransError
 from imgtrans.recipe import other_versions
 from imgtrans.recipe.reading import check
-from imgtrans.training import evaluating
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from PIL.Image import Image
 
     from imgtrans.components import Component
     from imgtrans.recipe import Recipe
@@ -53,13 +49,14 @@ class Translator:
     """Trained generators, ready to translate."""
 
     def __init__(self, recipe: Recipe, content: Content, device: torch.device) -> None:
-        """Build the generators and fill them from a model file."""
+        """Build the generators and fill them from a model file or a checkpoint."""
         self.recipe = recipe
         self.about = content.about
         self.device = device
         self._generators = build_generators(recipe, device)
+        checkpoint = content.about.get("kind") == "checkpoint"
         for direction, network in self._generators.items():
-            prefix = f"{direction}/"
+            prefix = f"networks/generators.{direction}/" if checkpoint else f"{direction}/"
             network.load_state_dict(
                 {
                     key.removeprefix(prefix): value
@@ -67,81 +64,95 @@ class Translator:
                     if key.startswith(prefix)
                 }
             )
+            network.to(device).eval().requires_grad_(requires_grad=False)
 
     @property
     def directions(self) -> tuple[str, ...]:
         """Such as ``("summer_to_winter", "winter_to_summer")``."""
         return self.recipe.direction_names
 
-    def translate(self, images: Tensor, direction: str | None = None) -> Tensor:
-        """Translate ``N×C×H×W`` float images in [-1, 1]; H and W multiples of the generator's.
+    @property
+    def channels(self) -> int:
+        """1 for grey pictures, 3 for colour."""
+        return self.recipe.dataset.channels
+
+    @property
+    def multiple(self) -> int:
+        """The networks see sides of so many pixels, or multiples of it."""
+        return self.recipe.generator.multiple
+
+    def direction(self, asked: str | None) -> str:
+        """The direction that somebody means: by its name, or as ``x-to-y`` or ``y-to-x``.
 
         Args:
-            images: on any device.
+            asked: with ``-`` or ``_``; default: the first.
+
+        Raises:
+            ImgtransError: the model has no such direction.
+        """
+        wanted = (asked or self.directions[0]).replace("-", "_")
+        by_letter = dict(zip(("x_to_y", "y_to_x"), self.directions, strict=False))
+        plain = {each.replace("-", "_"): each for each in self.directions}
+        found = plain.get(wanted) or by_letter.get(wanted)
+        if found is None:
+            there = " and ".join(self.directions)
+            letters = ", ".join(each.replace("_", "-") for each in by_letter)
+            message = f"there is no direction {asked}; this model has {there} (or {letters})"
+            raise ImgtransError(message)
+        return found
+
+    def network(self, direction: str | None = None) -> nn.Module:
+        """The generator of a direction, in evaluation mode."""
+        return self._generators[self.direction(direction)]
+
+    def translate(self, images: Tensor, direction: str | None = None) -> Tensor:
+        """Translate ``N×C×H×W`` float images in [-1, 1] of any size, on any device.
+
+        Sides are padded by reflection to the generator's multiple, and cut back.
+
+        Raises:
+            ImgtransError: the model has no such direction, or other channels.
+        """
+        network = self.network(direction)
+        if images.ndim != 4 or images.shape[1] != self.channels or not images.numel():
+            shape = "×".join(map(str, images.shape))
+            message = f"images must be N×{self.channels}×H×W, not {shape}"
+            raise ImgtransError(message)
+        height, width = images.shape[-2:]
+        with torch.inference_mode():
+            translated: Tensor = network(padded(images.to(self.device), self.multiple))
+        return translated[..., :height, :width].clone()
+
+    def __call__(self, image: Any, direction: str | None = None) -> Any:
+        """Translate one picture: PIL, numpy or tensor in, the same kind, size and depth out.
+
+        A PIL image is turned upright; what is transparent is seen over white, as in training, and
+        is transparent in the result.
+
+        Args:
+            image: a PIL image; an array ``H×W`` or ``H×W×C``; or a tensor ``C×H×W``. Arrays and
+                tensors are uint8, uint16 or float in [0, 1].
             direction: one of ``directions``; default: the first.
 
         Raises:
-            ImgtransError: the model has no such direction, or the size does not fit.
+            ImgtransError: it is no such picture, or the model has no such direction.
         """
-        direction = direction or self.directions[0]
-        if direction not in self._generators:
-            message = f"there is no direction {direction}; this model has {self.directions}"
-            raise ImgtransError(message)
-        channels = self.recipe.dataset.channels
-        if images.ndim != 4 or images.shape[1] != channels:
-            message = f"images must be N×{channels}×H×W, not {'×'.join(map(str, images.shape))}"
-            raise ImgtransError(message)
-        multiple = self.recipe.generator.multiple
-        if any(side % multiple for side in images.shape[-2:]):
-            height, width = images.shape[-2:]
-            message = f"height and width must be multiples of {multiple}, not {height} and {width}"
-            raise ImgtransError(message)
-        network = self._generators[direction]
-        with evaluating([network]):
-            translated: Tensor = network(images.to(self.device))
-        return translated
+        from imgtrans.pictures.values import pixels_of
 
-    def __call__(self, image: Image, direction: str | None = None) -> Image:
-        """Translate a picture: upright, over white where it is transparent, as in training.
+        pixels, back = pixels_of(image, self.channels)
+        return back(self.translate(to_range(pixels[None]), direction)[0])
 
-        Its size is cut to the generator's multiple.
 
-        Raises:
-            ImgtransError: it is smaller than that multiple, or of a mode without set black and
-                white, or the model has no such direction.
-        """
-        from torchvision.transforms.v2 import functional as transforms
-
-        multiple, pixels = self.recipe.generator.multiple, self._pixels(image)
-        height, width = (side // multiple * multiple for side in pixels.shape[-2:])
-        if not (height and width):
-            given, least = (f"{w}×{h}" for w, h in (image.size, (multiple, multiple)))
-            message = f"the picture has {given} pixels; this model needs at least {least}"
-            raise ImgtransError(message)
-        scaled = to_range(pixels[None, :, :height, :width])
-        translated = self.translate(scaled, direction)[0].cpu()
-        result: Image = transforms.to_pil_image(((translated + 1) * 127.5).round().byte())
-        return result
-
-    def _pixels(self, image: Image) -> Tensor:
-        """``C×H×W`` of a picture, uint8 or uint16, with the model's channels."""
-        from PIL import Image as Images
-        from PIL import ImageOps
-        from torchvision.transforms.v2 import functional as transforms
-
-        image = ImageOps.exif_transpose(image)
-        channels = self.recipe.dataset.channels
-        if image.mode.startswith("I;16"):
-            deep = torch.from_numpy(np.array(image).astype(np.uint16))
-            return deep.expand(channels, -1, -1)
-        if image.mode in ("I", "F"):
-            message = f"a picture of mode {image.mode} has no set black and white; convert it to L"
-            raise ImgtransError(message)
-        if image.has_transparency_data:
-            image = image.convert("RGBA")
-            image = Images.alpha_composite(Images.new("RGBA", image.size, "white"), image)
-        plain: Tensor = transforms.pil_to_tensor(image.convert("RGB" if channels == 3 else "L"))
-        return plain
+def padded(images: Tensor, multiple: int) -> Tensor:
+    """``N×C×H×W`` with sides of whole multiples: mirrored at the right and at the bottom."""
+    for dimension in (-1, -2):
+        length = images.shape[dimension]
+        more = -length % multiple
+        if more:  # mirrored to and fro, where the picture is smaller than what it needs
+            to_and_fro = [*range(length), *range(length - 2, 0, -1)]
+            at = [to_and_fro[place % len(to_and_fro)] for place in range(length + more)]
+            images = images.index_select(dimension, torch.tensor(at, device=images.device))
+    return images
 
 
 def load_model(
@@ -150,10 +161,10 @@ def load_model(
     plugins: Sequence[str | Path] = (),
     components: Sequence[type[Component]] = (),
 ) -> Translator:
-    """A trained model from ``model.safetensors`` or the run folder that holds it.
+    """A trained model from a run folder, a checkpoint or a ``model.safetensors``.
 
     Args:
-        path: the file or the folder.
+        path: the file or the folder; of a run that was killed the newest checkpoint is taken.
         device: where it translates.
         plugins: the Python files that the run was given with ``--plugin``.
         components: classes of one's own program that the recipe was made with.
@@ -168,16 +179,27 @@ def load_model(
         registry().add_file(Path(each))
     for component in components:
         registry().remember(component)
-    file = Path(path)
-    file = file / MODEL if file.is_dir() else file
-    if not file.is_file():
-        message = f"there is no model at {file}; a finished or stopped run writes {MODEL}"
-        raise ImgtransError(message)
-    content = read(file)
-    if content.about.get("kind") != "model":
-        message = f"{file} is no model file; give the run folder or its {MODEL}"
+    file, content = _read(Path(path))
+    if content.about.get("kind") not in ("model", "checkpoint"):
+        message = f"{file} is no model and no checkpoint; give a run folder or its {MODEL}"
         raise ImgtransError(message)
     recipe = check(content.about["recipe"], str(file))
     for line in other_versions(recipe):
         warnings.warn(line, stacklevel=2)
     return Translator(recipe, content, torch.device(device))
+
+
+def _read(path: Path) -> tuple[Path, Content]:
+    """The file itself; of a run its model, or its newest checkpoint where that is newer."""
+    checkpoints: list[Path] = []
+    file = path
+    if path.is_dir():
+        checkpoints, file = found(path / "checkpoints"), path / MODEL
+    if not file.is_file() and not checkpoints:
+        message = f"there is no model at {file}; a run writes it when it is done or stopped"
+        raise ImgtransError(message)
+    content = read(file) if file.is_file() else None
+    step = int(content.about.get("step", 0)) if content is not None else 0
+    if content is None or (checkpoints and checkpoints[0].name > name_of(step)):
+        return checkpoints[0], read(checkpoints[0])
+    return file, content

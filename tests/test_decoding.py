@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from imgtrans_cyclegan.decoding import EXTENSIONS, DecodingError, decode, image_size
 from PIL import Image, ImageOps
+
+from imgtrans.pictures import EXTENSIONS
+from imgtrans.pictures.decoding import DecodingError, decode, image_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable

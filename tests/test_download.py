@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from imgtrans_cyclegan import decoding, download, transfer, unpacking
+from imgtrans_cyclegan import transfer, unpacking
 from imgtrans_cyclegan.download import DownloadError, fetch
 
 if TYPE_CHECKING:
@@ -450,10 +450,6 @@ def test_a_folder_that_cannot_be_made_is_an_error(site: Site, tmp_path: Path) ->
     (tmp_path / "data").write_text("a file")
     with pytest.raises(DownloadError, match="could not be written"):
         fetch([site.url], tmp_path / "data" / "seasons")
-
-
-def test_downloads_count_the_files_that_decoding_reads() -> None:
-    assert download.IMAGE_SUFFIXES == decoding.EXTENSIONS
 
 
 def test_downloading_imports_no_torch() -> None:

@@ -1,5 +1,6 @@
 """A trained file as image to image: by itself, and with its mistakes told."""
 
+import shutil
 from io import BytesIO
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from PIL import Image
 from toys import tiny_recipe
 
 from imgtrans import ImgtransError, checkpoint, load_model
+from imgtrans.inference import padded
 from imgtrans.monitor.display import Display
 from imgtrans.running import run
 
@@ -24,10 +26,40 @@ def folder(tmp_path_factory):
     return here / "runs/tiny"
 
 
-@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P"])
-def test_a_picture_of_any_mode_and_size_becomes_a_picture(folder, mode):
-    made = load_model(folder)(Image.new(mode, (43, 35)), "winter_to_summer")
-    assert (made.mode, made.size) == ("RGB", (40, 32))
+@pytest.mark.parametrize(
+    ("mode", "becomes"),
+    [("RGB", "RGB"), ("L", "RGB"), ("RGBA", "RGBA"), ("LA", "RGBA"), ("P", "RGB"), ("1", "RGB")],
+)
+@pytest.mark.parametrize("size", [(43, 35), (1, 1), (3, 64)])
+def test_a_picture_of_any_mode_and_size_becomes_a_picture_of_that_size(folder, mode, becomes, size):
+    made = load_model(folder)(Image.new(mode, size), "winter_to_summer")
+    assert (made.mode, made.size) == (becomes, size)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (9, 30), (1, 5), (2, 3)])
+def test_what_a_size_lacks_is_mirrored(size):
+    images = torch.arange(size[0] * size[1], dtype=torch.float32).view(1, 1, *size)
+    made = padded(images, 8)
+    assert all(side % 8 == 0 for side in made.shape[-2:])
+    assert torch.equal(made[..., : size[0], : size[1]], images)
+    if min(size) > 1 and size[1] % 8:
+        assert torch.equal(made[..., : size[0], size[1]], images[..., -2])
+
+
+def test_numpy_and_tensors_come_back_as_they_came(folder):
+    model, pixels = load_model(folder), np.full((40, 24, 3), 99, np.uint8)
+    made = model(pixels)
+    assert (type(made), made.shape, made.dtype) == (np.ndarray, (40, 24, 3), np.uint8)
+    tensor = model(torch.from_numpy(pixels).permute(2, 0, 1))
+    assert np.array_equal(tensor.permute(1, 2, 0).numpy(), made)
+    assert np.array_equal(np.asarray(model(Image.fromarray(pixels))), made)
+
+
+def test_an_image_does_not_depend_on_what_is_translated_beside_it(folder):
+    model, images = load_model(folder), torch.rand(3, 3, 32, 32) * 2 - 1
+    together = model.translate(images)
+    alone = torch.cat([model.translate(image[None]) for image in images])
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
 
 
 def seen(folder, picture):
@@ -58,7 +90,6 @@ def test_sixteen_bits_of_grey_reach_the_networks(folder):
 @pytest.mark.parametrize(
     ("picture", "says"),
     [
-        (Image.new("RGB", (7, 32)), "7×32 pixels; this model needs at least 8×8"),
         (Image.new("F", (32, 32)), "mode F has no set black and white"),
     ],
 )
@@ -86,9 +117,10 @@ def test_a_direction_that_is_not_there_names_those_that_are(folder):
         load_model(folder).translate(torch.zeros(1, 3, 32, 32), "up")
 
 
-def test_a_size_that_does_not_fit_names_the_multiple(folder):
-    with pytest.raises(ImgtransError, match="multiples of 8"):
-        load_model(folder).translate(torch.zeros(1, 3, 30, 32))
+@pytest.mark.parametrize("name", ["x-to-y", "x_to_y", "summer-to-winter", "summer_to_winter", None])
+def test_a_direction_is_called_by_its_letters_or_by_its_domains(folder, name):
+    assert load_model(folder).direction(name) == "summer_to_winter"
+    assert load_model(folder).direction("y-to-x") == "winter_to_summer"
 
 
 def test_a_folder_without_a_model_is_an_error(tmp_path):
@@ -96,10 +128,30 @@ def test_a_folder_without_a_model_is_an_error(tmp_path):
         load_model(tmp_path)
 
 
-def test_a_checkpoint_is_no_model(folder):
+def test_a_checkpoint_serves_as_a_model_and_so_does_the_folder_of_a_killed_run(folder, tmp_path):
+    images = torch.rand(1, 3, 32, 32) * 2 - 1
+    made = load_model(folder).translate(images)
     (newest, *_) = checkpoint.found(folder / "checkpoints")
-    with pytest.raises(ImgtransError, match="is no model file"):
-        load_model(newest)
+    assert torch.equal(load_model(newest).translate(images), made)
+    (tmp_path / "checkpoints").mkdir()
+    shutil.copy(newest, tmp_path / "checkpoints")
+    assert torch.equal(load_model(tmp_path).translate(images), made)
+
+
+def test_a_checkpoint_that_is_newer_than_the_model_beside_it_is_taken(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "run")
+    (old,) = checkpoint.found(tmp_path / "run/checkpoints")
+    content = checkpoint.read(old)
+    newer = tmp_path / "run/checkpoints" / checkpoint.name_of(9)
+    tensors = {name: value * 0 for name, value in content.tensors.items()}
+    checkpoint.write(newer, tensors, {**content.about, "step": 9})
+    assert load_model(tmp_path / "run").about["step"] == 9
+
+
+def test_a_file_of_another_kind_is_no_model(tmp_path):
+    checkpoint.write(tmp_path / "other.safetensors", {}, {"kind": "other"})
+    with pytest.raises(ImgtransError, match="is no model and no checkpoint"):
+        load_model(tmp_path / "other.safetensors")
 
 
 def test_a_damaged_model_is_an_error(folder, tmp_path):

@@ -169,9 +169,10 @@ def test_a_signal_while_images_are_read_stops_at_once_and_the_printed_command_go
     out, _ = finished.communicate(timeout=60)
     assert finished.returncode == 0
     assert state("tiny") == "done"
-    (use,) = [line for line in out.splitlines() if line.startswith("use it")]
+    assert "imgtrans translate runs/tiny --plugin slow.py PICTURES" in out
+    (use,) = [line for line in out.splitlines() if "load_model(" in line]
     assert "load_model('runs/tiny', plugins=['slow.py'])" in use
-    code = use.partition("image: ")[2].removesuffix("(image)") + ".directions"
+    code = use.partition("python")[2].strip().removesuffix("(image)") + ".directions"
     assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
 
 

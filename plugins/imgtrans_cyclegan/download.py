@@ -18,15 +18,13 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
+from imgtrans.pictures import EXTENSIONS
 from imgtrans.problems import ImgtransError
 from imgtrans_cyclegan.transfer import TransferError, forget, transfer
 from imgtrans_cyclegan.unpacking import ArchiveError, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-
-# The same as decoding.EXTENSIONS, which cannot be imported without importing torch.
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 
 
 class DownloadError(ImgtransError):
@@ -147,7 +145,7 @@ def _without_wrapper(folder: Path, counts: Mapping[str, int]) -> Path:
 def _check_counts(folder: Path, counts: Mapping[str, int]) -> None:
     for name, expected in counts.items():
         found = sum(
-            Path(file).suffix.lower() in IMAGE_SUFFIXES and not file.startswith(".")
+            Path(file).suffix.lower() in EXTENSIONS and not file.startswith(".")
             for _, _, files in os.walk(folder / name)
             for file in files
         )

@@ -210,7 +210,7 @@ class UnpairedFolders(Dataset):
     def _check_sizes(self, images: FileList) -> None:
         from concurrent.futures import ThreadPoolExecutor  # not needed to list components
 
-        from imgtrans_cyclegan.decoding import DecodingError, image_size
+        from imgtrans.pictures.decoding import DecodingError, image_size
 
         def too_small(path: Path) -> str | None:
             try:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from imgtrans import ImgtransError
-from imgtrans_cyclegan.decoding import EXTENSIONS, decode
+from imgtrans.pictures import EXTENSIONS
+from imgtrans.pictures.decoding import decode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -5,7 +5,7 @@ own depth; a file for which that cannot be had is a `DecodingError`, never a poo
 
 Pillow reads every file first, so that its checks apply to all of them. It keeps only 8 of the 16
 bits of a colour sample, so 16-bit colour is read a second time with OpenCV, and the upper halves of
-the two readings must agree. ICC profiles are left alone: samples are taken as they are stored.
+the two readings must agree. ICC profiles are handed on: samples are taken as they are stored.
 """
 
 from __future__ import annotations
@@ -15,30 +15,31 @@ import struct
 import warnings
 import zlib
 from contextlib import contextmanager
+from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import cv2
 import numpy as np
 import torch
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from imgtrans.pictures.samples import TURNED, over_white, upright, with_channels
 from imgtrans.problems import ImgtransError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    import numpy.typing as npt
+    from imgtrans.pictures.samples import Samples
 
-    Samples = npt.NDArray[np.unsignedinteger[Any]]
-
-# Suffixes of the files taken for images; compare with `path.suffix.lower()`.
-EXTENSIONS: frozenset[str] = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
-_GREY_OR_COLOUR = (1, 3)
 _DEEP = 16  # bits per sample
-_TURNED = (5, 6, 7, 8)  # the EXIF orientations that swap height and width
+# How a TIFF lays its samples out, which its own list of tags says among what EXIF says.
+_LAYOUT = frozenset(
+    (254, 256, 257, 258, 259, 262, 263, 266, 273, 277, 278, 279, 284, 317, 322, 323, 324, 325, 338,
+     339, 34675)
+)  # fmt: skip
 # Pillow's modes that mean what they say, and those to convert into one that does.
 _PLAIN = frozenset({"L", "LA", "RGB", "RGBA", "I;16", "I;16B", "I;16L"})
 _CONVERTED = {"1": "L", "La": "LA", "P": "RGBA", "PA": "RGBA", "CMYK": "RGB", "YCbCr": "RGB"}
@@ -48,6 +49,22 @@ _BROKEN = (SyntaxError, ValueError, TypeError, LookupError, EOFError, struct.err
 
 class DecodingError(ImgtransError):
     """An image file that is broken, or that cannot be read without losing part of it."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A picture file's first frame and what surrounds it."""
+
+    samples: Samples
+    """``H×W×C`` uint8 or uint16, as stored and not upright: grey or RGB, and perhaps alpha."""
+    format: str
+    """``JPEG``, ``PNG``, ``WEBP``, ``BMP`` or ``TIFF``."""
+    orientation: int
+    """Of EXIF: 1 is upright."""
+    icc: bytes
+    """The colour profile that the samples are in, if the file names one."""
+    exif: bytes
+    """Without thumbnails."""
 
 
 def decode(path: Path, channels: int) -> torch.Tensor:
@@ -67,9 +84,21 @@ def decode(path: Path, channels: int) -> torch.Tensor:
         ValueError: `channels` is neither 1 nor 3.
         DecodingError: the file is missing, broken, suspiciously large or not readable losslessly.
     """
-    if channels not in _GREY_OR_COLOUR:
+    if channels not in (1, 3):
         message = f"channels is {channels}; it must be 1 (grey) or 3 (RGB)"
         raise ValueError(message)
+    stored = read(path)
+    samples = upright(with_channels(over_white(stored.samples), channels), stored.orientation)
+    # A copy, because Pillow's own memory is read-only.
+    return torch.from_numpy(np.array(samples.transpose(2, 0, 1), order="C"))
+
+
+def read(path: Path) -> Stored:
+    """Read a whole image file as it is stored.
+
+    Raises:
+        DecodingError: the file is missing, broken, suspiciously large or not readable losslessly.
+    """
     with _plainly(path):
         content = path.read_bytes()
         with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
@@ -78,14 +107,17 @@ def decode(path: Path, channels: int) -> torch.Tensor:
             samples = _plain_samples(path, image)
             key = None if image.mode == "P" else image.info.get("transparency")
             # Asked after loading, because Pillow has by then turned TIFFs and forgotten the tag.
-            orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+            exif = image.getexif()
+            orientation = exif.get(ExifTags.Base.Orientation, 1)
+            for tag in _LAYOUT.intersection(exif):
+                del exif[tag]
+            icc = image.info.get("icc_profile") or b""
+            about = (str(image.format), orientation, icc, exif.tobytes() if exif else b"")
     if bits == _DEEP and samples.dtype == np.uint8:
         samples = _deep_samples(path, content, samples)
     if key is not None:
         samples = _with_key_as_alpha(samples, key, bits)
-    samples = _with_channels(_over_white(samples), channels)
-    # A copy, because Pillow's own memory is read-only.
-    return torch.from_numpy(np.array(_upright(samples, orientation).transpose(2, 0, 1), order="C"))
+    return Stored(samples, *about)
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -103,7 +135,7 @@ def image_size(path: Path) -> tuple[int, int]:
         searched = image.format != "PNG" or _has_late_text(file)
         exif = image.getexif() if searched else Image.Image.getexif(image)
         # Pillow gives TIFFs' sizes after orientation, every other format's before it.
-        turned = image.format != "TIFF" and exif.get(ExifTags.Base.Orientation, 1) in _TURNED
+        turned = image.format != "TIFF" and exif.get(ExifTags.Base.Orientation, 1) in TURNED
     return (width, height) if turned else (height, width)
 
 
@@ -222,32 +254,3 @@ def _with_key_as_alpha(samples: Samples, key: int | tuple[int, ...], bits: int) 
     scale = {2: 85, 4: 17}.get(bits, 1)
     opaque = np.any(samples != np.asarray(key) * scale, axis=2, keepdims=True)
     return np.concatenate([samples, opaque.astype(samples.dtype) * white], axis=2)
-
-
-def _over_white(samples: Samples) -> Samples:
-    """Lay (H, W, 1 or 3, plus alpha) over white, if it has alpha; 65535² + 32767 fit 32 bits."""
-    if samples.shape[2] in _GREY_OR_COLOUR:
-        return samples
-    white = int(np.iinfo(samples.dtype).max)
-    colour, alpha = samples[..., :-1].astype(np.uint32), samples[..., -1:].astype(np.uint32)
-    return ((colour * alpha + white * (white - alpha) + white // 2) // white).astype(samples.dtype)
-
-
-def _with_channels(samples: Samples, channels: int) -> Samples:
-    """Make (H, W, 1 or 3) into (H, W, channels)."""
-    if samples.shape[2] == channels:
-        return samples
-    if samples.shape[2] == 1:
-        return np.repeat(samples, channels, axis=2)
-    # Pillow's own weights in 1/65536, which keep white white and fit 32 bits at either depth.
-    luma = samples.astype(np.uint32) @ np.array([19595, 38470, 7471], np.uint32)
-    return ((luma + 0x8000) >> 16).astype(samples.dtype)[..., None]
-
-
-def _upright(samples: Samples, orientation: int) -> Samples:
-    """Undo an EXIF orientation; values other than 2..8 mean upright."""
-    if orientation in (3, 4, 6, 7):
-        samples = samples[::-1]
-    if orientation in (2, 3, 7, 8):
-        samples = samples[:, ::-1]
-    return samples.swapaxes(0, 1) if orientation in _TURNED else samples

@@ -1,0 +1,111 @@
+"""Picture files with what surrounds their pixels: read, translated, and written as they were.
+
+Alpha, depth, orientation, EXIF and the colour profile are put back around the translated pixels as
+far as the format can hold them; `lost` says what it cannot.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any, Final
+
+import cv2
+import numpy as np
+import tifffile
+from PIL import Image
+
+from imgtrans.pictures.samples import (
+    alpha_of,
+    at_eight_bits,
+    over_white,
+    stored_as,
+    upright,
+    without_alpha,
+)
+
+if TYPE_CHECKING:
+    from imgtrans.pictures.decoding import Stored
+    from imgtrans.pictures.samples import Samples
+
+SUFFIXES: Final = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif"}
+"""The suffix that a format's files get where they had another's."""
+_DEEP: Final = ("PNG", "TIFF")
+_WITH_ALPHA: Final = ("PNG", "TIFF", "WEBP")
+_SPACES: Final = {b"GRAY": 1, b"RGB ": 3}
+"""A colour profile's own word for the space it is of, and that space's channels."""
+_QUALITY: Final = 95
+"""Of JPEG and WebP, out of 100."""
+
+
+def lost(stored: Stored, format_: str) -> list[str]:
+    """What of a picture this format cannot hold."""
+    alpha = alpha_of(stored.samples) is not None and format_ not in _WITH_ALPHA
+    deep = stored.samples.dtype == np.uint16 and format_ not in _DEEP
+    return ["transparency"] * alpha + ["16-bit depth"] * deep
+
+
+def encode(translated: Samples, stored: Stored, format_: str) -> bytes:
+    """A translated picture as a file of this format.
+
+    Args:
+        translated: ``H×W×1`` or ``H×W×3``, upright, of the depth of what was stored.
+        stored: the picture that was translated; one of another size lends no alpha.
+        format_: one of ``SUFFIXES``.
+    """
+    samples = translated
+    alpha = alpha_of(upright(stored.samples, stored.orientation))
+    if alpha is not None and alpha.shape[:2] == samples.shape[:2]:
+        samples = np.concatenate((samples, alpha), axis=2)
+    if format_ not in _WITH_ALPHA:
+        samples = over_white(samples)
+    if format_ not in _DEEP:
+        samples = at_eight_bits(samples)
+    samples = np.ascontiguousarray(stored_as(samples, stored.orientation))
+    fits = _SPACES.get(stored.icc[16:20]) == without_alpha(samples).shape[2]
+    icc = stored.icc if fits else b""
+    if samples.dtype == np.uint16:
+        return (_deep_png if format_ == "PNG" else _deep_tiff)(samples, icc, stored.exif)
+    image = Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)
+    file = io.BytesIO()
+    options: dict[str, Any] = {"icc_profile": icc} if icc else {}
+    options |= {"exif": stored.exif} if stored.exif and format_ != "BMP" else {}
+    if format_ in ("JPEG", "WEBP"):
+        options |= {"quality": _QUALITY}
+    if format_ == "JPEG":
+        options |= {"subsampling": 0}
+    if format_ == "TIFF":
+        options |= {"compression": "tiff_adobe_deflate"}
+    image.save(file, format_, **options)
+    return file.getvalue()
+
+
+def _deep_png(samples: Samples, icc: bytes, exif: bytes) -> bytes:
+    """Pillow writes no 16-bit colour."""
+    about = {cv2.IMAGE_METADATA_ICCP: icc, cv2.IMAGE_METADATA_EXIF: exif.removeprefix(b"Exif\0\0")}
+    kinds = [kind for kind, value in about.items() if value]
+    values = [np.frombuffer(about[kind], np.uint8) for kind in kinds]
+    order = {2: None, 3: [2, 1, 0], 4: [2, 1, 0, 3]}.get(samples.shape[2])
+    if samples.shape[2] == 2:  # OpenCV has no grey with alpha
+        order = [0, 0, 0, 1]
+    given = samples if order is None else np.ascontiguousarray(samples[..., order])
+    _, file = cv2.imencodeWithMetadata(".png", given, kinds, values)
+    return file.tobytes()
+
+
+def _deep_tiff(samples: Samples, icc: bytes, exif: bytes) -> bytes:
+    file, about = io.BytesIO(), Image.Exif()
+    about.load(exif)
+    texts = [(tag, "s", 0, value, True) for tag, value in about.items() if isinstance(value, str)]
+    colour = samples.shape[2] > 2
+    tifffile.imwrite(
+        file,
+        samples[..., 0] if samples.shape[2] == 1 else samples,
+        photometric="rgb" if colour else "minisblack",
+        planarconfig="contig" if samples.shape[2] > 1 else None,
+        extrasamples=["unassalpha"] if samples.shape[2] in (2, 4) else None,
+        iccprofile=icc or None,
+        compression="zlib",
+        metadata=None,
+        extratags=texts,
+    )
+    return file.getvalue()

@@ -1,0 +1,78 @@
+"""Which pictures are meant, and where each goes."""
+
+from __future__ import annotations
+
+import glob
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from imgtrans.pictures import EXTENSIONS
+from imgtrans.pictures.files import SUFFIXES
+from imgtrans.problems import RecipeError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def find_pictures(inputs: Sequence[str]) -> dict[Path, Path]:
+    """Every picture file that files, folders and patterns name, to its path below the output.
+
+    Folders are walked and keep their structure; files keep their names; of a pattern, what follows
+    its last folder without a wildcard is kept.
+
+    Raises:
+        RecipeError: an input is not there, holds no picture, or two have one place in the output.
+    """
+    found: dict[Path, Path] = {}
+    for text in inputs:
+        given = Path(text)
+        if given.is_dir():
+            files = [path for path in sorted(given.rglob("*")) if _is_picture(path)]
+            pairs = [(path, path.relative_to(given)) for path in files]
+        elif given.exists():
+            pairs = [(given, Path(given.name))]
+        else:
+            base = _base_of(given)
+            matches = glob.glob(text, recursive=True)  # noqa: PTH207 - Path.glob takes no absolute ones
+            files = sorted(map(Path, matches))
+            pairs = [(path, path.relative_to(base)) for path in files if _is_picture(path)]
+        if not pairs:
+            what = "holds no picture" if given.exists() else "is not there"
+            message = f"{text} {what}; pictures end in {', '.join(sorted(EXTENSIONS))}"
+            raise RecipeError(message)
+        found |= dict(pairs)
+    return found
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in EXTENSIONS and path.is_file() and not path.name.startswith(".")
+
+
+def _base_of(pattern: Path) -> Path:
+    """The folders of a pattern before its first wildcard."""
+    parts = pattern.parts[:-1]
+    wild = next((n for n, part in enumerate(parts) if glob.has_magic(part)), len(parts))
+    return Path(*parts[:wild])
+
+
+def targets_of(found: dict[Path, Path], output: Path, format_: str | None) -> dict[Path, Path]:
+    """Where each picture goes.
+
+    Raises:
+        RecipeError: two go to one place, or one to an input's.
+    """
+    targets: dict[Path, Path] = {}
+    taken: dict[Path, Path] = {}
+    for source, place in found.items():
+        target = output / (place.with_suffix(SUFFIXES[format_]) if format_ else place)
+        if target in taken:
+            message = (
+                f"{taken[target]} and {source} would both become {target}; translate them into "
+                "different folders"
+            )
+            raise RecipeError(message)
+        if target.exists() and any(target.samefile(each) for each in found if each.exists()):
+            message = f"{target} is one of the inputs; choose another output folder"
+            raise RecipeError(message)
+        targets[source], taken[target] = target, source
+    return targets

@@ -1,0 +1,156 @@
+"""Picture files and pictures in programs: what surrounds the pixels survives a translation."""
+
+import io
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+import torch
+from PIL import Image, ImageCms
+
+from imgtrans import ImgtransError
+from imgtrans.pictures.decoding import read
+from imgtrans.pictures.files import SUFFIXES, encode, lost
+from imgtrans.pictures.samples import stored_as, upright
+from imgtrans.pictures.values import pixels_of
+
+ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+THOUSAND = np.linspace(0, 65535, 1000).astype(np.uint16).reshape(20, 50)
+COLOUR = np.stack([THOUSAND, THOUSAND[::-1], THOUSAND[:, ::-1]], -1)
+ALPHA = np.random.default_rng(0).integers(0, 65536, (20, 50, 1), dtype=np.uint16)
+
+
+def shallow(samples):
+    return (samples >> 8).astype(np.uint8)
+
+
+def written(tmp_path, samples, format_, orientation=1, icc=ICC):
+    """A file as a camera or a program leaves it."""
+    exif = Image.Exif()
+    exif[0x010E], exif[0x0112] = "a meadow", orientation
+    path = tmp_path / f"source{SUFFIXES[format_]}"
+    options = {"exif": exif, "icc_profile": icc} if format_ != "BMP" else {}
+    Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples).save(path, **options)
+    return path
+
+
+def round_trip(tmp_path, path, format_=None):
+    """What is read of a file that was read and written again, untranslated."""
+    stored = read(path)
+    given = upright(stored.samples, stored.orientation)
+    given = given if given.shape[2] in (1, 3) else given[..., :-1]
+    again = tmp_path / f"again{SUFFIXES[format_ or stored.format]}"
+    again.write_bytes(encode(given, stored, format_ or stored.format))
+    return stored, read(again)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_has_its_way_back(orientation):
+    samples = np.arange(24, dtype=np.uint8).reshape(4, 6, 1)
+    assert np.array_equal(stored_as(upright(samples, orientation), orientation), samples)
+
+
+@pytest.mark.parametrize("format_", ["PNG", "WEBP", "JPEG", "TIFF", "BMP"])
+def test_pixels_profile_and_exif_survive_where_the_format_holds_them(tmp_path, format_):
+    before, after = round_trip(tmp_path, written(tmp_path, shallow(COLOUR), format_, 6))
+    assert after.format == format_
+    assert after.samples.shape == before.samples.shape
+    difference = np.abs(after.samples.astype(int) - before.samples)
+    assert difference.max() == 0 if format_ in ("PNG", "TIFF", "BMP") else difference.mean() < 4
+    if format_ != "BMP":
+        assert after.icc == ICC
+        assert b"a meadow" in after.exif
+        assert after.orientation == (1 if format_ == "TIFF" else 6)  # Pillow turns TIFFs
+
+
+@pytest.mark.parametrize("format_", ["PNG", "WEBP", "TIFF"])
+def test_transparency_survives(tmp_path, format_):
+    samples = shallow(np.concatenate((COLOUR, ALPHA), 2))
+    before, after = round_trip(tmp_path, written(tmp_path, samples, format_))
+    assert np.array_equal(after.samples[..., 3], before.samples[..., 3])
+
+
+def deep_file(tmp_path, samples, format_):
+    path = tmp_path / f"deep{SUFFIXES[format_]}"
+    if format_ == "TIFF":
+        extra = ["unassalpha"] if samples.shape[2] == 4 else None
+        tifffile.imwrite(path, samples, photometric="rgb", extrasamples=extra, iccprofile=ICC)
+    else:
+        kinds, values = [cv2.IMAGE_METADATA_ICCP], [np.frombuffer(ICC, np.uint8)]
+        order = [2, 1, 0, 3][: samples.shape[2]]
+        cv2.imwriteWithMetadata(str(path), np.ascontiguousarray(samples[..., order]), kinds, values)
+    return path
+
+
+@pytest.mark.parametrize("format_", ["PNG", "TIFF"])
+@pytest.mark.parametrize("alpha", [False, True])
+def test_a_thousand_values_of_sixteen_bits_survive_in_every_channel(tmp_path, format_, alpha):
+    samples = np.concatenate((COLOUR, ALPHA), 2) if alpha else COLOUR
+    _, after = round_trip(tmp_path, deep_file(tmp_path, samples, format_))
+    assert np.array_equal(after.samples, samples)
+    assert after.icc == ICC
+    assert len(np.unique(after.samples[..., 0])) == 1000
+
+
+def test_deep_grey_survives_as_grey(tmp_path):
+    Image.fromarray(THOUSAND).save(tmp_path / "grey.png")
+    _, after = round_trip(tmp_path, tmp_path / "grey.png")
+    assert np.array_equal(after.samples[..., 0], THOUSAND)
+
+
+def test_what_a_format_cannot_hold_is_told_and_done_sensibly(tmp_path):
+    stored = read(deep_file(tmp_path, np.concatenate((COLOUR, ALPHA), 2), "PNG"))
+    assert lost(stored, "JPEG") == ["transparency", "16-bit depth"]
+    assert lost(stored, "WEBP") == ["16-bit depth"]
+    assert lost(stored, "TIFF") == []
+    white = encode(np.zeros_like(COLOUR), stored, "BMP")
+    made = np.asarray(Image.open(io.BytesIO(white)))[..., 0]
+    assert np.abs(made.astype(int) + shallow(ALPHA)[..., 0] - 255).max() <= 1  # black over white
+
+
+def test_a_profile_of_grey_is_not_given_to_colour(tmp_path):
+    grey = ICC[:16] + b"GRAY" + ICC[20:]
+    stored = read(written(tmp_path, shallow(COLOUR)[..., :1], "PNG", icc=grey))
+    colour = np.repeat(stored.samples, 3, axis=2)
+    assert "icc_profile" not in Image.open(io.BytesIO(encode(colour, stored, "PNG"))).info
+    assert Image.open(io.BytesIO(encode(stored.samples, stored, "PNG"))).info["icc_profile"] == grey
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind"),
+    [((8, 9), np.uint8), ((8, 9, 3), np.uint16), ((8, 9, 4), np.float32), ((8, 9, 1), np.uint8)],
+)
+def test_an_array_comes_back_as_an_array_of_its_type(shape, kind):
+    values = np.random.default_rng(0).random(shape)
+    array = (values if kind is np.float32 else values * np.iinfo(kind).max).astype(kind)
+    pixels, back = pixels_of(array, 1 if len(shape) == 2 or shape[2] == 1 else 3)
+    made = back(torch.zeros(pixels.shape))
+    assert (made.shape, made.dtype) == (array.shape, array.dtype)
+    half = 0.5 if kind is np.float32 else np.iinfo(kind).max / 2
+    assert np.abs(made.reshape(8, 9, -1)[..., 0] - half).max() <= 0.5
+    if shape[-1] == 4:
+        assert np.array_equal(made[..., 3], array[..., 3])
+
+
+def test_a_tensor_comes_back_as_a_tensor():
+    given = torch.rand(3, 8, 9)
+    pixels, back = pixels_of(given, 3)
+    assert torch.equal(pixels, given)
+    torch.testing.assert_close(back(given * 2 - 1), given)
+
+
+@pytest.mark.parametrize(
+    ("image", "says"),
+    [
+        (torch.zeros(2, 3, 8, 8), "not 2×3×8×8; translate several with .translate"),
+        (np.zeros((8, 8, 5), np.uint8), "not 8×8×5"),
+        (np.zeros((8, 8), np.int32), "not int32"),
+        (-np.ones((8, 8), np.float32), r"in \[0, 1\], this one in \[-1, -1\]"),
+        ("meadow.png", "not a str"),
+        (Image.new("F", (8, 8)), "mode F has no set black and white"),
+    ],
+)
+def test_what_is_no_picture_is_told(image, says):
+    with pytest.raises(ImgtransError, match=says):
+        pixels_of(image, 3)
