@@ -56,16 +56,15 @@ def test_tiles_make_the_picture_that_the_whole_image_makes(norm):
     assert difference.max() < 0.2
 
 
-def test_normalisation_with_weights_of_its_own_keeps_them():
+@pytest.mark.parametrize(
+    "norm", [nn.InstanceNorm2d(4, affine=True), nn.GroupNorm(2, 4), nn.GroupNorm(1, 4)], ids=str
+)
+def test_normalisation_with_weights_or_groups_of_its_own_keeps_them(norm):
     torch.manual_seed(1)
-    net = nn.Sequential(
-        nn.Conv2d(3, 4, 3, padding=1),
-        nn.InstanceNorm2d(4, affine=True),
-        nn.Conv2d(4, 3, 3, padding=1),
-    )
-    nn.init.uniform_(net[1].weight)
-    nn.init.uniform_(net[1].bias)
-    net.eval().requires_grad_(requires_grad=False)
+    first, last = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 3, 3, padding=1)
+    nn.init.uniform_(norm.weight)
+    nn.init.uniform_(norm.bias)
+    net = nn.Sequential(first, norm, last).eval().requires_grad_(requires_grad=False)
     pixels = image()
     strips = tiler(net, multiple=1).translate(pixels)
     made = torch.cat([strip for _, strip in strips], 1)
@@ -96,6 +95,13 @@ def test_a_network_is_left_as_it_was():
     assert torch.equal(whole(net, pixels), before)
 
 
+class OwnNorm(nn.Module):
+    """Normalises by the whole image in a way of its own."""
+
+    def forward(self, images):
+        return (images - images.mean((2, 3), keepdim=True)) / images.std((2, 3), keepdim=True)
+
+
 class Everything(nn.Module):
     """Adds the mean of the whole image."""
 
@@ -107,9 +113,10 @@ class Everything(nn.Module):
         return self.convolution(images) + images.mean((2, 3), keepdim=True)
 
 
-def test_a_network_that_sees_the_whole_image_is_refused(monkeypatch):
+@pytest.mark.parametrize("net", [Everything(), OwnNorm()], ids=["mean", "own norm"])
+def test_a_network_that_sees_the_whole_image_is_refused(monkeypatch, net):
     monkeypatch.setattr("imgtrans.tiling.measuring.LARGEST_PROBE", 128)
-    tiles = Tiler(Everything(), channels=3, multiple=1, device=CPU, memory=1)
+    tiles = Tiler(net, channels=3, multiple=1, device=CPU, memory=1)
     with pytest.raises(UntileableError, match="looks at the whole image at once"):
         list(tiles.translate(image()))
 

@@ -150,6 +150,19 @@ def test_mistakes_are_told_before_anything_is_written(trained, words, says):
     assert not Path("out").exists()
 
 
+def test_an_output_folder_among_the_inputs_is_not_translated_again(trained):
+    picture("a.png")
+    for _ in range(2):
+        translate(trained, ".")
+    assert there() == ["a.png"]
+
+
+def test_names_may_look_like_patterns(trained):
+    picture("in [1]/a[2]*.png")
+    translate(trained, "in [1]/a[2]*.png")
+    assert there() == ["a[2]*.png"]
+
+
 def test_inputs_are_never_written_over(trained):
     picture("in/a.png")
     words = ["translate", str(trained), "in", "--output", "in", "--overwrite"]

@@ -1,9 +1,9 @@
 """Large images through a network in tiles, as if it had seen the whole image at once.
 
 A tile is a core and a halo around it, as wide as the network reaches, so every pixel of the core
-sees what it would see in the whole image. What instance normalisation needs of the whole image,
-means and variances, is gathered first: one pass over the tiles for each of its calls, with those
-before it fixed. Cores are blended across their borders.
+sees what it would see in the whole image. What instance and group normalisation need of the whole
+image, means and variances, is gathered first: one pass over the tiles for each of their calls, with
+those before it fixed. Cores are blended across their borders.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Instance normalisation with given statistics, in place of those of what a layer sees."""
+"""Instance and group normalisation with given statistics, in place of those of what they see."""
 
 from __future__ import annotations
 
@@ -71,16 +71,28 @@ def fixing(
 
 
 def _by_what_it_sees(layer: nn.Module) -> bool:
+    if isinstance(layer, nn.GroupNorm):
+        return True
     return isinstance(layer, nn.InstanceNorm2d) and not layer.track_running_stats
 
 
 def _normalised(layer: Any, values: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
+    if isinstance(layer, nn.GroupNorm):
+        mean, variance = _of_groups(mean, variance, layer.num_groups)
     mean, variance = (each.to(values)[:, None, None] for each in (mean, variance))
     normal: Tensor = (values - mean) * (variance + layer.eps).rsqrt()
     if layer.weight is None:
         return normal
     scaled: Tensor = normal * layer.weight[:, None, None] + layer.bias[:, None, None]
     return scaled
+
+
+def _of_groups(mean: Tensor, variance: Tensor, groups: int) -> Moments:
+    """Moments of groups of channels, repeated for each channel, from those of the channels."""
+    means, squares = (each.view(groups, -1) for each in (mean, variance + mean.square()))
+    whole = means.mean(1, keepdim=True)
+    spread = (squares.mean(1, keepdim=True) - whole.square()).clamp_min(0)
+    return whole.expand_as(means).reshape(-1), spread.expand_as(means).reshape(-1)
 
 
 def moments(values: Tensor) -> Moments:

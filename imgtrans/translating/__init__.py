@@ -31,7 +31,7 @@ def translate_files(
         ImgtransError: the model has no such direction.
     """
     job = Job(model, options, display)
-    targets = targets_of(find_pictures(inputs), output, options.format)
+    targets = targets_of(find_pictures(inputs, output), output, options.format)
     left = targets if options.overwrite else {s: t for s, t in targets.items() if not t.exists()}
     job.summary.skipped = len(targets) - len(left)
     start = time.perf_counter()

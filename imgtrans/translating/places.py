@@ -14,20 +14,22 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def find_pictures(inputs: Sequence[str]) -> dict[Path, Path]:
+def find_pictures(inputs: Sequence[str], output: Path) -> dict[Path, Path]:
     """Every picture file that files, folders and patterns name, to its path below the output.
 
     Folders are walked and keep their structure; files keep their names; of a pattern, what follows
-    its last folder without a wildcard is kept.
+    its last folder without a wildcard is kept. What lies in the output is no input.
 
     Raises:
         RecipeError: an input is not there, holds no picture, or two have one place in the output.
     """
     found: dict[Path, Path] = {}
+    results = output.resolve()
     for text in inputs:
         given = Path(text)
         if given.is_dir():
-            files = [path for path in sorted(given.rglob("*")) if _is_picture(path)]
+            others = results if given.resolve() != results else None
+            files = [path for path in sorted(given.rglob("*")) if _is_picture(path, others)]
             pairs = [(path, path.relative_to(given)) for path in files]
         elif given.exists():
             pairs = [(given, Path(given.name))]
@@ -35,7 +37,7 @@ def find_pictures(inputs: Sequence[str]) -> dict[Path, Path]:
             base = _base_of(given)
             matches = glob.glob(text, recursive=True)  # noqa: PTH207 - Path.glob takes no absolute ones
             files = sorted(map(Path, matches))
-            pairs = [(path, path.relative_to(base)) for path in files if _is_picture(path)]
+            pairs = [(path, path.relative_to(base)) for path in files if _is_picture(path, results)]
         if not pairs:
             what = "holds no picture" if given.exists() else "is not there"
             message = f"{text} {what}; pictures end in {', '.join(sorted(EXTENSIONS))}"
@@ -44,8 +46,10 @@ def find_pictures(inputs: Sequence[str]) -> dict[Path, Path]:
     return found
 
 
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in EXTENSIONS and path.is_file() and not path.name.startswith(".")
+def _is_picture(path: Path, results: Path | None) -> bool:
+    """By its name, unless it is hidden or lies among the results."""
+    named = path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")
+    return named and path.is_file() and (results is None or results not in path.resolve().parents)
 
 
 def _base_of(pattern: Path) -> Path:
