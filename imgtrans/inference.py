@@ -90,9 +90,9 @@ class Translator:
         Raises:
             ImgtransError: the model has no such direction.
         """
-        wanted = (asked or self.directions[0]).replace("-", "_")
+        wanted = (asked or self.directions[0]).replace("-", "_").casefold()
         by_letter = dict(zip(("x_to_y", "y_to_x"), self.directions, strict=False))
-        plain = {each.replace("-", "_"): each for each in self.directions}
+        plain = {each.replace("-", "_").casefold(): each for each in self.directions}
         found = plain.get(wanted) or by_letter.get(wanted)
         if found is None:
             there = " and ".join(self.directions)
@@ -127,7 +127,8 @@ class Translator:
         """Translate one picture: PIL, numpy or tensor in, the same kind, size and depth out.
 
         A PIL image is turned upright; what is transparent is seen over white, as in training, and
-        is transparent in the result.
+        is transparent in the result. PIL has no 16-bit colour, so that becomes 8-bit. The image is
+        translated whole, however large; ``imgtrans translate`` uses tiles.
 
         Args:
             image: a PIL image; an array ``H×W`` or ``H×W×C``; or a tensor ``C×H×W``. Arrays and

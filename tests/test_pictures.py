@@ -1,6 +1,7 @@
 """Picture files and pictures in programs: what surrounds the pixels survives a translation."""
 
 import io
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -62,6 +63,77 @@ def test_pixels_profile_and_exif_survive_where_the_format_holds_them(tmp_path, f
         assert after.icc == ICC
         assert b"a meadow" in after.exif
         assert after.orientation == (1 if format_ == "TIFF" else 6)  # Pillow turns TIFFs
+
+
+def photograph(tmp_path, format_="JPEG", orientation=6):
+    """As a phone saves it: with a place, an exposure and a maker's notes."""
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = orientation, "maker"
+    exif.get_ifd(0x8825)[1] = "N"
+    exif.get_ifd(0x8769).update({33434: 0.01, 0x927C: b"notes"})
+    path = tmp_path / f"phone{SUFFIXES[format_]}"
+    Image.fromarray(shallow(COLOUR)).save(path, exif=exif, icc_profile=ICC)
+    return path
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("format_", list(SUFFIXES))
+@pytest.mark.parametrize("depth", [8, 16])
+def test_a_turned_picture_looks_the_same_in_every_format(tmp_path, orientation, format_, depth):
+    stored = read(photograph(tmp_path, "PNG", orientation))
+    given = upright(stored.samples, orientation)
+    if depth == 16:
+        stored = replace(stored, samples=stored.samples.astype(np.uint16) * 257)
+        given = given.astype(np.uint16) * 257
+    (tmp_path / "again").write_bytes(encode(given, stored, format_))
+    after = read(tmp_path / "again")
+    seen = upright(after.samples, after.orientation)
+    assert seen.shape[:2] == given.shape[:2]
+    assert (
+        np.abs(seen[::4, ::4].astype(int) - given[::4, ::4].astype(seen.dtype)).mean()
+        < 12 * (257 if seen.dtype == np.uint16 else 1)
+        or seen.dtype != given.dtype
+    )
+
+
+@pytest.mark.parametrize("target", list(SUFFIXES))
+@pytest.mark.parametrize("source", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_what_a_phone_writes_goes_into_every_format(tmp_path, source, target):
+    stored = read(photograph(tmp_path, source))
+    given = upright(stored.samples, stored.orientation)
+    (tmp_path / "again").write_bytes(encode(given, stored, target))
+    with Image.open(tmp_path / "again") as after:
+        if target in ("JPEG", "PNG", "WEBP") and source != "TIFF":
+            assert after.getexif().get_ifd(0x8825)[1] == "N"
+            assert 0x927C not in after.getexif().get_ifd(0x8769)
+        if target != "BMP":
+            assert after.getexif()[0x010F].strip("\0") == "maker"
+    told = target == "BMP" or (target == "TIFF" and source != "TIFF")
+    assert ("EXIF" in lost(stored, target)) is told
+
+
+def test_odd_exif_leaves_a_picture_readable(tmp_path):
+    path = photograph(tmp_path)
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"\x01\x12\x00\x03", b"\x01\x12\x00\x02"))  # a text
+    assert read(path).samples.shape == (20, 50, 3)
+
+
+def test_frames_after_the_first_are_told(tmp_path):
+    frames = [Image.fromarray(shallow(COLOUR)) for _ in range(2)]
+    frames[0].save(tmp_path / "two.tif", save_all=True, append_images=frames[1:])
+    assert "frames after the first" in lost(read(tmp_path / "two.tif"), "TIFF")
+
+
+def test_deep_grey_with_alpha_comes_back_from_a_tiff(tmp_path):
+    stored = replace(
+        read(written(tmp_path, shallow(COLOUR), "PNG")),
+        samples=np.concatenate((THOUSAND[..., None], ALPHA), 2),
+    )
+    (tmp_path / "again.tif").write_bytes(encode(THOUSAND[..., None], stored, "TIFF"))
+    after = read(tmp_path / "again.tif").samples
+    assert np.array_equal(after[..., 0], THOUSAND)
+    assert np.array_equal(after[..., 3:], ALPHA)
 
 
 @pytest.mark.parametrize("format_", ["PNG", "WEBP", "TIFF"])

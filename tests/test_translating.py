@@ -18,7 +18,7 @@ from imgtrans.cli import main
 from imgtrans.inference import save_model
 from imgtrans.monitor.display import Display
 from imgtrans.plan import make_plan
-from imgtrans.translating import Options, translate_files
+from imgtrans.translating import Options, job, translate_files
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ def test_another_format_and_what_it_cannot_hold(trained):
     picture("in/a.png", mode="RGBA")
     done = translate(trained, "in", "--format", "jpg")
     assert there() == ["a.jpg"]
-    assert "in/a.png: a JPEG file cannot hold its transparency" in done.stderr
+    assert "in/a.png: the JPEG file has not its transparency" in done.stderr
 
 
 def test_resizing_works_at_the_training_size(trained):
@@ -137,13 +137,14 @@ def test_large_pictures_go_in_tiles_and_look_the_same(trained):
         (["in", "twin"], "in/a.png and twin/a.png would both become out/a.png"),
         (["in", "--device", "cuda:7"], "there is no such device here"),
         (["in", "--memory", "0"], "0 is not in the range"),
+        (["in", "--output", "in/a.png"], "--output in/a.png is a file; give a folder"),
     ],
 )
 def test_mistakes_are_told_before_anything_is_written(trained, words, says):
     picture("in/a.png")
     picture("twin/a.png")
     Path("empty").mkdir()
-    done = CliRunner().invoke(main, ["translate", str(trained), *words, "--output", "out"])
+    done = CliRunner().invoke(main, ["translate", str(trained), "--output", "out", *words])
     assert done.exit_code in (1, 2)
     assert re.search(says, done.output), done.output
     assert "Traceback" not in done.output
@@ -171,11 +172,53 @@ def test_inputs_are_never_written_over(trained):
     assert "in/a.png is one of the inputs" in done.output
 
 
-def test_a_folder_that_cannot_be_written_fails_each_picture_in_words(trained):
+def test_what_cannot_be_written_fails_by_itself(trained):
     picture("in/a.png")
-    Path("out").write_text("a file")
+    picture("in/b/c.png")
+    Path("out").mkdir()
+    Path("out/b").write_text("a file")
     done = translate(trained, "in", code=1)
-    assert "in/a.png: cannot be written: " in done.stderr
+    assert "in/b/c.png: cannot be written: " in done.stderr
+    assert there() == ["a.png", "b"]
+
+
+def test_a_picture_that_its_format_or_the_network_cannot_take_fails_by_itself(trained, monkeypatch):
+    picture("in/a.png")
+    picture("in/other.png")
+
+    def fails(translated, stored, format_, real=job.encode):
+        if translated.mean() == fails.mean:
+            message = "encoding error 5"
+            raise ValueError(message)
+        return real(translated, stored, format_)
+
+    fails.mean = np.asarray(load_model(trained)(Image.open("in/a.png"))).mean()
+    monkeypatch.setattr(job, "encode", fails)
+    done = translate(trained, "in", code=1)
+    assert "in/a.png: cannot be written: encoding error 5" in done.stderr
+    assert there() == ["other.png"]
+
+
+def test_pictures_that_a_batch_of_them_is_too_much_for_are_translated_singly(trained, monkeypatch):
+    for name in "abc":
+        picture(f"in/{name}.png")
+
+    def singly(self, batch, real=job.Job._translated):
+        if len(batch) > 1:
+            message = "not enough memory"
+            raise RuntimeError(message)
+        return real(self, batch)
+
+    monkeypatch.setattr(job.Job, "_translated", singly)
+    translate(trained, "in")
+    assert there() == ["a.png", "b.png", "c.png"]
+
+
+def test_the_same_file_named_twice_is_one_and_known_suffixes_stay(trained):
+    picture("in/a.jpeg")
+    picture("in/v1.2.png")
+    translate(trained, "in", str(Path.cwd() / "in/a.jpeg"), "--format", "jpg")
+    assert there() == ["a.jpeg", "v1.2.jpg"]
 
 
 def test_a_place_holds_a_whole_picture_or_none(trained, monkeypatch):

@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from imgtrans.pictures.exif import exif_of
 from imgtrans.pictures.samples import TURNED, over_white, upright, with_channels
 from imgtrans.problems import ImgtransError
 
@@ -35,11 +36,6 @@ if TYPE_CHECKING:
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 _DEEP = 16  # bits per sample
-# How a TIFF lays its samples out, which its own list of tags says among what EXIF says.
-_LAYOUT = frozenset(
-    (254, 256, 257, 258, 259, 262, 263, 266, 273, 277, 278, 279, 284, 317, 322, 323, 324, 325, 338,
-     339, 34675)
-)  # fmt: skip
 # Pillow's modes that mean what they say, and those to convert into one that does.
 _PLAIN = frozenset({"L", "LA", "RGB", "RGBA", "I;16", "I;16B", "I;16L"})
 _CONVERTED = {"1": "L", "La": "LA", "P": "RGBA", "PA": "RGBA", "CMYK": "RGB", "YCbCr": "RGB"}
@@ -64,7 +60,9 @@ class Stored:
     icc: bytes
     """The colour profile that the samples are in, if the file names one."""
     exif: bytes
-    """Without thumbnails."""
+    """Without thumbnails; empty where there is none that can be kept."""
+    missed: tuple[str, ...] = ()
+    """What of the file is not here."""
 
 
 def decode(path: Path, channels: int) -> torch.Tensor:
@@ -107,12 +105,12 @@ def read(path: Path) -> Stored:
             samples = _plain_samples(path, image)
             key = None if image.mode == "P" else image.info.get("transparency")
             # Asked after loading, because Pillow has by then turned TIFFs and forgotten the tag.
-            exif = image.getexif()
-            orientation = exif.get(ExifTags.Base.Orientation, 1)
-            for tag in _LAYOUT.intersection(exif):
-                del exif[tag]
-            icc = image.info.get("icc_profile") or b""
-            about = (str(image.format), orientation, icc, exif.tobytes() if exif else b"")
+            orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+            icc = b"" if image.mode == "CMYK" else image.info.get("icc_profile") or b""
+            exif, missed = exif_of(image)
+            missed += ("frames after the first",) * (getattr(image, "n_frames", 1) > 1)
+            missed += ("CMYK colours",) * (image.mode == "CMYK")
+            about = (str(image.format), orientation, icc, exif, missed)
     if bits == _DEEP and samples.dtype == np.uint8:
         samples = _deep_samples(path, content, samples)
     if key is not None:

@@ -14,6 +14,7 @@ import numpy as np
 import tifffile
 from PIL import Image
 
+from imgtrans.pictures.exif import texts_of
 from imgtrans.pictures.samples import (
     alpha_of,
     at_eight_bits,
@@ -31,6 +32,7 @@ SUFFIXES: Final = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp"
 """The suffix that a format's files get where they had another's."""
 _DEEP: Final = ("PNG", "TIFF")
 _WITH_ALPHA: Final = ("PNG", "TIFF", "WEBP")
+_WITH_EXIF: Final = ("JPEG", "PNG", "WEBP")
 _SPACES: Final = {b"GRAY": 1, b"RGB ": 3}
 """A colour profile's own word for the space it is of, and that space's channels."""
 _QUALITY: Final = 95
@@ -38,10 +40,19 @@ _QUALITY: Final = 95
 
 
 def lost(stored: Stored, format_: str) -> list[str]:
-    """What of a picture this format cannot hold."""
+    """What of a picture this format cannot hold, and what was not read of it."""
     alpha = alpha_of(stored.samples) is not None and format_ not in _WITH_ALPHA
     deep = stored.samples.dtype == np.uint16 and format_ not in _DEEP
-    return ["transparency"] * alpha + ["16-bit depth"] * deep
+    told = bool(stored.exif) and format_ not in _WITH_EXIF
+    told = told and (format_ == "BMP" or stored.format != "TIFF")
+    profile = bool(stored.icc) and format_ == "BMP"
+    return [
+        *stored.missed,
+        *["transparency"] * alpha,
+        *["16-bit depth"] * deep,
+        *["EXIF"] * (told and "EXIF" not in stored.missed),
+        *["colour profile"] * profile,
+    ]
 
 
 def encode(translated: Samples, stored: Stored, format_: str) -> bytes:
@@ -51,6 +62,9 @@ def encode(translated: Samples, stored: Stored, format_: str) -> bytes:
         translated: ``H×W×1`` or ``H×W×3``, upright, of the depth of what was stored.
         stored: the picture that was translated; one of another size lends no alpha.
         format_: one of ``SUFFIXES``.
+
+    Raises:
+        Exception: the format cannot hold a picture of this size; the text is the writer's.
     """
     samples = translated
     alpha = alpha_of(upright(stored.samples, stored.orientation))
@@ -60,21 +74,23 @@ def encode(translated: Samples, stored: Stored, format_: str) -> bytes:
         samples = over_white(samples)
     if format_ not in _DEEP:
         samples = at_eight_bits(samples)
-    samples = np.ascontiguousarray(stored_as(samples, stored.orientation))
+    if format_ in _WITH_EXIF and stored.exif:  # only there the orientation is written too
+        samples = stored_as(samples, stored.orientation)
+    samples = np.ascontiguousarray(samples)
     fits = _SPACES.get(stored.icc[16:20]) == without_alpha(samples).shape[2]
     icc = stored.icc if fits else b""
+    if format_ == "TIFF":
+        return _tiff(samples, icc, stored.exif)
     if samples.dtype == np.uint16:
-        return (_deep_png if format_ == "PNG" else _deep_tiff)(samples, icc, stored.exif)
+        return _deep_png(samples, icc, stored.exif)
     image = Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)
     file = io.BytesIO()
     options: dict[str, Any] = {"icc_profile": icc} if icc else {}
-    options |= {"exif": stored.exif} if stored.exif and format_ != "BMP" else {}
+    options |= {"exif": stored.exif} if stored.exif and format_ in _WITH_EXIF else {}
     if format_ in ("JPEG", "WEBP"):
         options |= {"quality": _QUALITY}
     if format_ == "JPEG":
         options |= {"subsampling": 0}
-    if format_ == "TIFF":
-        options |= {"compression": "tiff_adobe_deflate"}
     image.save(file, format_, **options)
     return file.getvalue()
 
@@ -92,20 +108,27 @@ def _deep_png(samples: Samples, icc: bytes, exif: bytes) -> bytes:
     return file.tobytes()
 
 
-def _deep_tiff(samples: Samples, icc: bytes, exif: bytes) -> bytes:
-    file, about = io.BytesIO(), Image.Exif()
-    about.load(exif)
-    texts = [(tag, "s", 0, value, True) for tag, value in about.items() if isinstance(value, str)]
-    colour = samples.shape[2] > 2
+def _tiff(samples: Samples, icc: bytes, exif: bytes) -> bytes:
+    """Pillow's writer takes no 16-bit colour, and not every EXIF; of that the texts are kept."""
+    file, texts = io.BytesIO(), texts_of(exif)
+    if samples.shape[2] == 2:  # few readers know grey with alpha
+        samples = samples[..., [0, 0, 0, 1]]
+    named = {270: "description", 305: "software"}
+    options: dict[str, Any] = {
+        name: texts[tag].encode("ascii", "replace").decode()
+        for tag, name in named.items()
+        if tag in texts
+    }
     tifffile.imwrite(
         file,
         samples[..., 0] if samples.shape[2] == 1 else samples,
-        photometric="rgb" if colour else "minisblack",
+        photometric="rgb" if samples.shape[2] > 2 else "minisblack",
         planarconfig="contig" if samples.shape[2] > 1 else None,
-        extrasamples=["unassalpha"] if samples.shape[2] in (2, 4) else None,
+        extrasamples=["unassalpha"] if samples.shape[2] == 4 else None,
         iccprofile=icc or None,
         compression="zlib",
         metadata=None,
-        extratags=texts,
+        extratags=[(tag, 2, None, text, True) for tag, text in texts.items() if tag not in named],
+        **options,
     )
     return file.getvalue()

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from imgtrans.data import to_range
-from imgtrans.tiling.measuring import bytes_per_pixel, reach
+from imgtrans.tiling.measuring import bytes_per_pixel, reach, refuse_unlike
 from imgtrans.tiling.normalising import (
     Moments,
     ReachedError,
@@ -67,7 +67,9 @@ class Tiler:
         """Pixels around a core that decide what it becomes, and those that are blended."""
         if self._halo is None:
             seen = reach(self.network, self.channels, self.multiple, self.device)
-            self._halo = -(-(seen + BLEND) // self.multiple) * self.multiple
+            halo = -(-(seen + BLEND) // self.multiple) * self.multiple
+            refuse_unlike(self.network, self.channels, self.multiple, halo, self.device)
+            self._halo = halo
         return self._halo
 
     def ticks(self, height: int, width: int, statistics: Statistics = "exact") -> int:
@@ -214,7 +216,17 @@ class _Work:
 
 
 def _inside(core: Span, seen: Span, length: int) -> slice:
-    """Where a core lies in a tile's features, of which there are ``length`` along this side."""
+    """Where a core lies in a tile's features, of which there are ``length`` along this side.
+
+    Raises:
+        UntileableError: they are no whole number of times fewer, so padding is among them.
+    """
+    if (seen[1] - seen[0]) % length:
+        message = (
+            f"a layer normalises {length} rows or columns of a tile of {seen[1] - seen[0]} pixels, "
+            "padding among them; this network cannot be tiled"
+        )
+        raise UntileableError(message)
     first, last = ((at - seen[0]) * length // (seen[1] - seen[0]) for at in core)
     return slice(first, last)
 

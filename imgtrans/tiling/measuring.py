@@ -69,6 +69,43 @@ def reach(network: nn.Module, channels: int, multiple: int, device: torch.device
     raise UntileableError(message)
 
 
+def refuse_unlike(
+    network: nn.Module, channels: int, multiple: int, halo: int, device: torch.device
+) -> None:
+    """Compare a tile with the whole image, which differs elsewhere, as a test of the reach.
+
+    Gradients do not see everything: gates that are shut, positions, statistics without a graph.
+
+    Raises:
+        UntileableError: the tile's core is more than a level of 255 away from the whole's.
+    """
+    core = max(2 * multiple, 16)
+    length, first = 2 * core + 3 * halo, core + halo + halo // 2
+    first = first // multiple * multiple
+    length = -(-max(length, first + core + halo + core) // multiple) * multiple
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand(1, channels, 5, 5, generator=generator)
+    fine = torch.rand(1, channels, length, length, generator=generator)
+    shapes = nn.functional.interpolate(coarse, (length, length), mode="bicubic").clamp(0, 1)
+    image = to_range(0.8 * shapes + 0.2 * fine).to(device)
+    image[..., : first - halo, :] *= -0.5  # what the tile must not depend on is of another kind
+    seen, inside = slice(first - halo, first + core + halo), slice(halo, halo + core)
+    fixed: list[Moments] = []
+    with torch.no_grad():
+        with fixing(network, (), lambda v: fixed.append(moments(v)), go_on=True):
+            whole = network(image)[..., first : first + core, first : first + core]
+        with fixing(network, fixed):
+            tile = network(image[..., seen, seen])[..., inside, inside]
+    difference = 127.5 * float((whole - tile).abs().max())
+    if not difference <= 1.0:
+        message = (
+            f"this network's tiles differ from the whole image by {difference:.1f} of 255 levels: "
+            "it looks at the whole image, or at where in it something is; allow more memory, or "
+            "translate at a smaller size"
+        )
+        raise UntileableError(message)
+
+
 def _reach_within(network: nn.Module, image: Tensor, multiple: int) -> int:
     """By the gradient of a patch in the middle, with normalisation fixed, which sees everything."""
     fixed: list[Moments] = []

@@ -71,9 +71,11 @@ def fixing(
 
 
 def _by_what_it_sees(layer: nn.Module) -> bool:
-    if isinstance(layer, nn.GroupNorm):
+    # A subclass that computes otherwise is left as it is, and found out when tiles are compared.
+    if type(layer).forward is nn.GroupNorm.forward:
         return True
-    return isinstance(layer, nn.InstanceNorm2d) and not layer.track_running_stats
+    plain = type(layer).forward is nn.InstanceNorm2d.forward
+    return plain and isinstance(layer, nn.InstanceNorm2d) and not layer.track_running_stats
 
 
 def _normalised(layer: Any, values: Tensor, mean: Tensor, variance: Tensor) -> Tensor:

@@ -138,7 +138,7 @@ class Job:
             return None
         format_ = self.options.format or opened.stored.format
         if gone := lost(opened.stored, format_):
-            self.display.warn(f"{source}: a {format_} file cannot hold its {' and '.join(gone)}")
+            self.display.warn(f"{source}: the {format_} file has not its {' and '.join(gone)}")
         return opened
 
     def _open(self, source: Path, target: Path) -> _Opened:
@@ -180,9 +180,12 @@ class Job:
         begin = time.perf_counter()
         try:
             made = self._translated(batch)
-        except (ImgtransError, torch.OutOfMemoryError) as error:
-            for each in batch:
-                self._failed(each.source, str(error).partition("\n")[0])
+        except (ImgtransError, RuntimeError, ValueError) as error:  # also what memory lacks
+            if len(batch) > 1:
+                for each in batch:
+                    self._translate([each], writers, written)
+            else:
+                self._failed(batch[0].source, str(error).partition("\n")[0])
             return
         self.summary.network_seconds += time.perf_counter() - begin
         for opened, samples in zip(batch, made, strict=True):
@@ -225,8 +228,9 @@ class Job:
             source, writing = written.pop(0)
             try:
                 writing.result()
-            except OSError as error:
-                self._failed(source, f"cannot be written: {error.strerror or error}")
+            except Exception as error:  # noqa: BLE001 - a format's writer may raise anything
+                why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+                self._failed(source, f"cannot be written: {why}")
             else:
                 self.summary.done += 1
                 self._show()
@@ -234,6 +238,7 @@ class Job:
     def _failed(self, source: Path, why: str) -> None:
         self.summary.failed[source] = why
         self.display.warn(why if str(source) in why else f"{source}: {why}")
+        self._show()
 
     def _show(self, *facts: str) -> None:
         rate = self.summary.done / (time.perf_counter() - self.began)

@@ -13,6 +13,8 @@ from imgtrans.problems import RecipeError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_FORMATS = {suffix: name for name, suffix in SUFFIXES.items()} | {".jpeg": "JPEG", ".tiff": "TIFF"}
+
 
 def find_pictures(inputs: Sequence[str], output: Path) -> dict[Path, Path]:
     """Every picture file that files, folders and patterns name, to its path below the output.
@@ -23,7 +25,7 @@ def find_pictures(inputs: Sequence[str], output: Path) -> dict[Path, Path]:
     Raises:
         RecipeError: an input is not there, holds no picture, or two have one place in the output.
     """
-    found: dict[Path, Path] = {}
+    found: dict[Path, tuple[Path, Path]] = {}
     results = output.resolve()
     for text in inputs:
         given = Path(text)
@@ -42,8 +44,9 @@ def find_pictures(inputs: Sequence[str], output: Path) -> dict[Path, Path]:
             what = "holds no picture" if given.exists() else "is not there"
             message = f"{text} {what}; pictures end in {', '.join(sorted(EXTENSIONS))}"
             raise RecipeError(message)
-        found |= dict(pairs)
-    return found
+        for path, place in pairs:
+            found.setdefault(path.resolve(), (path, place))
+    return dict(found.values())
 
 
 def _is_picture(path: Path, results: Path | None) -> bool:
@@ -65,18 +68,33 @@ def targets_of(found: dict[Path, Path], output: Path, format_: str | None) -> di
     Raises:
         RecipeError: two go to one place, or one to an input's.
     """
+    if output.exists() and not output.is_dir():
+        message = f"--output {output} is a file; give a folder"
+        raise RecipeError(message)
     targets: dict[Path, Path] = {}
     taken: dict[Path, Path] = {}
+    inputs = {(about.st_dev, about.st_ino) for about in (each.stat() for each in found)}
     for source, place in found.items():
-        target = output / (place.with_suffix(SUFFIXES[format_]) if format_ else place)
+        target = output / _renamed(place, format_)
         if target in taken:
             message = (
                 f"{taken[target]} and {source} would both become {target}; translate them into "
                 "different folders"
             )
             raise RecipeError(message)
-        if target.exists() and any(target.samefile(each) for each in found if each.exists()):
-            message = f"{target} is one of the inputs; choose another output folder"
-            raise RecipeError(message)
+        if target.exists():
+            about = target.stat()
+            if (about.st_dev, about.st_ino) in inputs or target.is_dir():
+                what = "a folder" if target.is_dir() else "one of the inputs"
+                message = f"{target} is {what}; choose another output folder"
+                raise RecipeError(message)
         targets[source], taken[target] = target, source
     return targets
+
+
+def _renamed(place: Path, format_: str | None) -> Path:
+    """With the suffix of a format; ``.jpeg`` is as good as ``.jpg``, and ``v1.2`` has none."""
+    if format_ is None or _FORMATS.get(place.suffix.lower()) == format_:
+        return place
+    stem = place.stem if place.suffix.lower() in EXTENSIONS else place.name
+    return place.with_name(stem + SUFFIXES[format_])
