@@ -48,6 +48,7 @@ def component_facts(component: type[Component]) -> dict[str, Any]:
     """All there is to know of a component before it is used, as JSON's types."""
     name = registry().name_of(component)
     plugin = registry().plugins.get(name.rpartition("/")[0])
+    parameters = list(_parameters(component))
     summary, _, more = inspect.cleandoc(component.__doc__ or "").partition("\n")
     return {
         "kind": kind_name(component),
@@ -57,8 +58,8 @@ def component_facts(component: type[Component]) -> dict[str, Any]:
         "package": plugin.package if plugin else "",
         "defined": _place(component),
         "paper": component.paper,
-        "parameters": list(_parameters(component)),
-        "recipe": recipe_table(component),
+        "parameters": parameters,
+        "recipe": _recipe_table(name, component, parameters),
     }
 
 
@@ -113,9 +114,8 @@ def _type(  # noqa: PLR0911 - one for each form
     return " ".join([words, *bounds])
 
 
-def recipe_table(component: type[Component]) -> str:
+def _recipe_table(name: str, component: type[Component], parameters: list[dict[str, Any]]) -> str:
     """The table that chooses a component, with every default; what must be given is a comment."""
-    name = registry().name_of(component)
     path = TABLES[kind_name(component)].format(re.sub(r"\W", "-", name.rpartition("/")[2]))
     tables: dict[str, Any] = {"use": name, **defaults_of(component)}
     for key in reversed(path.split(".")):
@@ -124,7 +124,7 @@ def recipe_table(component: type[Component]) -> str:
     use_line, _, rest = rest.partition("\n")
     wanted = "".join(
         f"# {p['name']} = …    needed: {p['type']}; {p['description']}\n"
-        for p in _parameters(component)
+        for p in parameters
         if p["required"]
     )
     return f"{first}{use}{use_line}\n{wanted}{rest}"

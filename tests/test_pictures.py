@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageCms
 
 from imgtrans import ImgtransError
-from imgtrans.pictures.decoding import read
+from imgtrans.pictures.decoding import decode, read
 from imgtrans.pictures.files import SUFFIXES, encode, lost
 from imgtrans.pictures.samples import stored_as, upright
 from imgtrans.pictures.values import pixels_of
@@ -117,6 +117,22 @@ def test_odd_exif_leaves_a_picture_readable(tmp_path):
     data = path.read_bytes()
     path.write_bytes(data.replace(b"\x01\x12\x00\x03", b"\x01\x12\x00\x02"))  # a text
     assert read(path).samples.shape == (20, 50, 3)
+
+
+def test_exif_whose_tables_cannot_be_read_leaves_a_picture_readable(tmp_path, monkeypatch):
+    def fails(self, ifd):
+        raise KeyError(ifd)
+
+    path = photograph(tmp_path)
+    monkeypatch.setattr(Image.Exif, "get_ifd", fails)
+    assert read(path).missed == ("EXIF",)
+    assert b"maker" in read(path).exif
+
+
+def test_training_reads_no_exif_but_the_orientation(tmp_path, monkeypatch):
+    path = photograph(tmp_path)
+    monkeypatch.setattr("imgtrans.pictures.decoding.exif_of", lambda image: 1 // 0)
+    assert decode(path, 3).shape == (3, 50, 20)
 
 
 def test_frames_after_the_first_are_told(tmp_path):

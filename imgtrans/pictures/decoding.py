@@ -17,7 +17,7 @@ import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 import cv2
 import numpy as np
@@ -29,11 +29,12 @@ from imgtrans.pictures.samples import TURNED, over_white, upright, with_channels
 from imgtrans.problems import ImgtransError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from imgtrans.pictures.samples import Samples
 
+_T = TypeVar("_T")
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 _DEEP = 16  # bits per sample
 # Pillow's modes that mean what they say, and those to convert into one that does.
@@ -85,18 +86,39 @@ def decode(path: Path, channels: int) -> torch.Tensor:
     if channels not in (1, 3):
         message = f"channels is {channels}; it must be 1 (grey) or 3 (RGB)"
         raise ValueError(message)
-    stored = read(path)
-    samples = upright(with_channels(over_white(stored.samples), channels), stored.orientation)
+    samples, orientation, _ = _load(path, lambda _: None)
+    return pixels_of(samples, orientation, channels)
+
+
+def pixels_of(samples: Samples, orientation: int, channels: int) -> torch.Tensor:
+    """Stored samples as networks are shown them: ``channels×H×W``, upright, over white."""
+    seen = upright(with_channels(over_white(samples), channels), orientation)
     # A copy, because Pillow's own memory is read-only.
-    return torch.from_numpy(np.array(samples.transpose(2, 0, 1), order="C"))
+    return torch.from_numpy(np.array(seen.transpose(2, 0, 1), order="C"))
 
 
 def read(path: Path) -> Stored:
-    """Read a whole image file as it is stored.
+    """Read a whole image file as it is stored, with what surrounds its pixels.
 
     Raises:
         DecodingError: the file is missing, broken, suspiciously large or not readable losslessly.
     """
+    samples, orientation, (format_, icc, exif, missed) = _load(path, _surroundings)
+    return Stored(samples, format_, orientation, icc, exif, missed)
+
+
+def _surroundings(image: Image.Image) -> tuple[str, bytes, bytes, tuple[str, ...]]:
+    """Format, colour profile and EXIF of a picture, and what of it is not kept."""
+    cmyk = image.mode == "CMYK"
+    exif, missed = exif_of(image)
+    missed += ("frames after the first",) * (getattr(image, "n_frames", 1) > 1)
+    missed += ("CMYK colours",) * cmyk
+    icc = b"" if cmyk else image.info.get("icc_profile") or b""
+    return str(image.format), icc, exif, missed
+
+
+def _load(path: Path, look: Callable[[Image.Image], _T]) -> tuple[Samples, int, _T]:
+    """Samples and orientation of a file, and what ``look`` finds in the open picture."""
     with _plainly(path):
         content = path.read_bytes()
         with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
@@ -106,16 +128,12 @@ def read(path: Path) -> Stored:
             key = None if image.mode == "P" else image.info.get("transparency")
             # Asked after loading, because Pillow has by then turned TIFFs and forgotten the tag.
             orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-            icc = b"" if image.mode == "CMYK" else image.info.get("icc_profile") or b""
-            exif, missed = exif_of(image)
-            missed += ("frames after the first",) * (getattr(image, "n_frames", 1) > 1)
-            missed += ("CMYK colours",) * (image.mode == "CMYK")
-            about = (str(image.format), orientation, icc, exif, missed)
+            found = look(image)
     if bits == _DEEP and samples.dtype == np.uint8:
         samples = _deep_samples(path, content, samples)
     if key is not None:
         samples = _with_key_as_alpha(samples, key, bits)
-    return Stored(samples, *about)
+    return samples, orientation, found
 
 
 def image_size(path: Path) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from PIL import ExifTags, Image
@@ -22,17 +23,15 @@ def exif_of(image: Image.Image) -> tuple[bytes, tuple[str, ...]]:
     """A picture's EXIF without thumbnails, for any other file, and what could not be kept of it."""
     given = image.getexif()
     base = {tag: given[tag] for tag in _KEPT if tag in given}
-    inner: dict[int, dict[int, object]] = {}
-    for ifd in _INNER:
-        try:
-            inner[ifd] = {t: v for t, v in given.get_ifd(ifd).items() if t not in _OWN}
-        except Exception:  # noqa: BLE001 - a file may hold anything at all there
+    try:
+        inner: dict[int, dict[int, object]] = {
+            ifd: {tag: value for tag, value in given.get_ifd(ifd).items() if tag not in _OWN}
+            for ifd in _INNER
+        }
+        return _bytes(base, inner), ()
+    except Exception:  # noqa: BLE001 - a file may hold anything at all there
+        with suppress(Exception):
             return _bytes(base, {}), ("EXIF",)
-    for parts, missed in (((base, inner), ()), ((base, {}), ("EXIF",)), (({}, {}), ("EXIF",))):
-        try:
-            return _bytes(*parts), missed
-        except Exception:  # noqa: BLE001, S112 - values that fit no type of their tag
-            continue
     return b"", ("EXIF",)
 
 

@@ -43,8 +43,8 @@ def lost(stored: Stored, format_: str) -> list[str]:
     """What of a picture this format cannot hold, and what was not read of it."""
     alpha = alpha_of(stored.samples) is not None and format_ not in _WITH_ALPHA
     deep = stored.samples.dtype == np.uint16 and format_ not in _DEEP
-    told = bool(stored.exif) and format_ not in _WITH_EXIF
-    told = told and (format_ == "BMP" or stored.format != "TIFF")
+    some = format_ == "BMP" or (format_ == "TIFF" and stored.format != "TIFF")
+    told = bool(stored.exif) and some
     profile = bool(stored.icc) and format_ == "BMP"
     return [
         *stored.missed,
@@ -76,6 +76,9 @@ def encode(translated: Samples, stored: Stored, format_: str) -> bytes:
         samples = at_eight_bits(samples)
     if format_ in _WITH_EXIF and stored.exif:  # only there the orientation is written too
         samples = stored_as(samples, stored.orientation)
+    if samples.shape[2] == 2 and (format_ == "TIFF" or samples.dtype == np.uint16):
+        # Few readers know grey with alpha there.
+        samples = samples[..., [0, 0, 0, 1]]
     samples = np.ascontiguousarray(samples)
     fits = _SPACES.get(stored.icc[16:20]) == without_alpha(samples).shape[2]
     icc = stored.icc if fits else b""
@@ -100,10 +103,8 @@ def _deep_png(samples: Samples, icc: bytes, exif: bytes) -> bytes:
     about = {cv2.IMAGE_METADATA_ICCP: icc, cv2.IMAGE_METADATA_EXIF: exif.removeprefix(b"Exif\0\0")}
     kinds = [kind for kind, value in about.items() if value]
     values = [np.frombuffer(about[kind], np.uint8) for kind in kinds]
-    order = {2: None, 3: [2, 1, 0], 4: [2, 1, 0, 3]}.get(samples.shape[2])
-    if samples.shape[2] == 2:  # OpenCV has no grey with alpha
-        order = [0, 0, 0, 1]
-    given = samples if order is None else np.ascontiguousarray(samples[..., order])
+    order = {3: [2, 1, 0], 4: [2, 1, 0, 3]}.get(samples.shape[2], [0])
+    given = np.ascontiguousarray(samples[..., order])
     _, file = cv2.imencodeWithMetadata(".png", given, kinds, values)
     return file.tobytes()
 
@@ -111,8 +112,6 @@ def _deep_png(samples: Samples, icc: bytes, exif: bytes) -> bytes:
 def _tiff(samples: Samples, icc: bytes, exif: bytes) -> bytes:
     """Pillow's writer takes no 16-bit colour, and not every EXIF; of that the texts are kept."""
     file, texts = io.BytesIO(), texts_of(exif)
-    if samples.shape[2] == 2:  # few readers know grey with alpha
-        samples = samples[..., [0, 0, 0, 1]]
     named = {270: "description", 305: "software"}
     options: dict[str, Any] = {
         name: texts[tag].encode("ascii", "replace").decode()

@@ -17,9 +17,8 @@ from imgtrans.checkpoint import write_bytes
 from imgtrans.data import to_range
 from imgtrans.data.store import unit
 from imgtrans.inference import padded
-from imgtrans.pictures.decoding import read
+from imgtrans.pictures.decoding import pixels_of, read
 from imgtrans.pictures.files import encode, lost
-from imgtrans.pictures.samples import over_white, upright, with_channels
 from imgtrans.pictures.values import quantised
 from imgtrans.problems import ImgtransError
 from imgtrans.tiling import Tiler
@@ -66,7 +65,6 @@ class Summary:
     skipped: int = 0
     failed: dict[Path, str] = field(default_factory=dict)
     seconds: float = 0.0
-    network_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -143,9 +141,7 @@ class Job:
 
     def _open(self, source: Path, target: Path) -> _Opened:
         stored = read(source)
-        samples = with_channels(over_white(stored.samples), self.model.channels)
-        samples = upright(samples, stored.orientation)
-        pixels = torch.from_numpy(samples.transpose(2, 0, 1).copy())
+        pixels = pixels_of(stored.samples, stored.orientation, self.model.channels)
         pixels = self._resized(pixels) if self.options.resize else pixels
         return _Opened(source, target, stored, pixels)
 
@@ -177,7 +173,6 @@ class Job:
         writers: ThreadPoolExecutor,
         written: list[tuple[Path, Future[None]]],
     ) -> None:
-        begin = time.perf_counter()
         try:
             made = self._translated(batch)
         except (ImgtransError, RuntimeError, ValueError) as error:  # also what memory lacks
@@ -187,7 +182,6 @@ class Job:
             else:
                 self._failed(batch[0].source, str(error).partition("\n")[0])
             return
-        self.summary.network_seconds += time.perf_counter() - begin
         for opened, samples in zip(batch, made, strict=True):
             written.append((opened.source, writers.submit(self._write, opened, samples)))
 
@@ -212,10 +206,10 @@ class Job:
 
         like = opened.stored.samples.dtype
         strips = [
-            (top, quantised(strip[:, : max(0, height - top), :width], like))
+            quantised(strip[:, : max(0, height - top), :width], like)
             for top, strip in self.tiler.translate(image, self.options.statistics, tick)
         ]
-        return np.concatenate([strip for _, strip in strips])
+        return np.concatenate(strips)
 
     def _write(self, opened: _Opened, samples: Samples) -> None:
         format_ = self.options.format or opened.stored.format

@@ -23,7 +23,7 @@ def find_pictures(inputs: Sequence[str], output: Path) -> dict[Path, Path]:
     its last folder without a wildcard is kept. What lies in the output is no input.
 
     Raises:
-        RecipeError: an input is not there, holds no picture, or two have one place in the output.
+        RecipeError: an input is not there, or holds no picture.
     """
     found: dict[Path, tuple[Path, Path]] = {}
     results = output.resolve()
