@@ -16,7 +16,7 @@ import torch
 from pydantic import BaseModel
 from torch import nn
 
-from imgtrans.components import Loss, PerDirection, Terms
+from imgtrans.components import Loss, PerDirection, as_terms
 from imgtrans.problems import ImgtransError, RecipeError
 from imgtrans.training import Phase, PhaseName, Trainer, WeightedTerm
 from imgtrans.translation import Direction, Pool
@@ -24,7 +24,7 @@ from imgtrans.translation import Direction, Pool
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from imgtrans.components import Component, Term
+    from imgtrans.components import Component, Term, Terms
     from imgtrans.recipe import Recipe
 
 
@@ -213,13 +213,12 @@ def _terms(
 
 
 def _halves(name: str, loss: Loss, built: Any) -> Terms:
-    halves = built if isinstance(built, Terms) else Terms(generators=built)
-    both = [half for half in (halves.generators, halves.discriminators) if half is not None]
-    if not both or not all(map(callable, both)):
+    terms = as_terms(built)
+    if terms is None:
         what = f"{type(loss).__name__}.build must return a term, or Terms with at least one half"
         message = f"[loss.{name}] {what}, not {built!r}"
         raise RecipeError(message)
-    return halves
+    return terms
 
 
 def _weight(loss: Loss, direction: int) -> float:

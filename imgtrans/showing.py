@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 import tomli_w
 
 from imgtrans.components import kind_name, kind_noun
+from imgtrans.fields import defaults_of, model_schema
 from imgtrans.hooks import TABLES
 from imgtrans.plugins import registry
 from imgtrans.problems import as_toml
 from imgtrans.recipe import shipped_recipes
 from imgtrans.recipe.resuming import is_free
-from imgtrans.schema import defaults_of, model_schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,7 +19,7 @@ from imgtrans.components.base import (
     kind_noun,
 )
 from imgtrans.components.dataset import Dataset, ImageList, Images, Split
-from imgtrans.components.loss import Loss, PerDirection, Term, Terms
+from imgtrans.components.loss import Loss, PerDirection, Term, Terms, as_terms
 from imgtrans.components.networks import Discriminator, Generator, ResidualBlock
 
 KINDS: Final[dict[str, type[Component]]] = {
@@ -43,6 +43,7 @@ __all__ = (
     "Split",
     "Term",
     "Terms",
+    "as_terms",
     "dump",
     "is_abstract",
     "kind_name",

@@ -56,6 +56,13 @@ class Terms:
     discriminators: Term | None = None
 
 
+def as_terms(built: Any) -> Terms | None:
+    """What ``build`` returned, as ``Terms``; None where it is no term and no half is one."""
+    terms = built if isinstance(built, Terms) else Terms(generators=built)
+    halves = [half for half in (terms.generators, terms.discriminators) if half is not None]
+    return terms if halves and all(map(callable, halves)) else None
+
+
 class Loss(Component):
     """What training makes small, written for one direction and summed over all of them."""
 

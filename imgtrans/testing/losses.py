@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from imgtrans.building import seeded
-from imgtrans.components import Terms
+from imgtrans.components import as_terms
 from imgtrans.testing.errors import CheckError, attempt
 from imgtrans.testing.examples import example
 from imgtrans.testing.material import scaled_translation, toy_images, translation_of
@@ -31,16 +31,17 @@ def _halves(component: type[Component]) -> Iterator[tuple[str, Term]]:
     change = "it must make a term from the fields' values as they are"
     with seeded("0"), attempt(f"{component.__name__}.build()", change):
         built = made.build()
-    terms = built if isinstance(built, Terms) else Terms(generators=built)
-    halves = {"generators": terms.generators, "discriminators": terms.discriminators}
-    there = {half: term for half, term in halves.items() if term is not None}
-    if not there or not all(callable(term) for term in there.values()):
+    terms = as_terms(built)
+    if terms is None:
         message = (
             f"{component.__name__}.build returns {built!r}; it must return a term, or Terms with "
             "at least one half"
         )
         raise CheckError(message)
-    yield from there.items()
+    if terms.generators is not None:
+        yield "generators", terms.generators
+    if terms.discriminators is not None:
+        yield "discriminators", terms.discriminators
 
 
 def _value(
