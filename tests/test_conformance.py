@@ -11,6 +11,7 @@ from unusual_components import UNUSUAL
 from wrong_components import WRONG
 
 from imgtrans.components import KINDS
+from imgtrans.plugins import registry
 from imgtrans.testing import (
     CheckError,
     checks_of,
@@ -238,6 +239,9 @@ def test_the_command_line_tells_mistakes_and_hides_no_fault(tmp_path, monkeypatc
     done = run_imgtrans("validate", tiny_recipe(), "--set", "generator.width=0")
     assert (done.exit_code, done.stdout) == (2, "")
     assert "[generator] width = 0" in done.stderr
+    known = registry()
+    monkeypatch.setattr(known, "plugins", {**known.plugins})  # other tests list them
+    monkeypatch.setattr(known, "files", [*known.files])
     (tmp_path / "given_as_a_file.py").write_text(LAZY.format(""))
     words = ("--plugin", tmp_path / "given_as_a_file.py", "--match", "given*")
     assert "given_as_a_file/nothing" in run_imgtrans("list-components", *words).stdout
