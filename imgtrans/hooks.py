@@ -13,7 +13,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from importlib.resources.abc import Traversable
 
-    from imgtrans.components import Dataset, Discriminator, Generator, Loss, ResidualBlock
+    from imgtrans.components import (
+        Dataset,
+        Discriminator,
+        FeatureNetwork,
+        Generator,
+        Loss,
+        Metric,
+        ResidualBlock,
+    )
 
 hookspec = pluggy.HookspecMarker("imgtrans")
 hookimpl = pluggy.HookimplMarker("imgtrans")
@@ -24,6 +32,8 @@ HOOKS: Final[dict[str, str]] = {
     "residual_block": "imgtrans_residual_blocks",
     "loss": "imgtrans_losses",
     "dataset": "imgtrans_datasets",
+    "metric": "imgtrans_metrics",
+    "feature_network": "imgtrans_feature_networks",
 }
 """The hook of each kind."""
 
@@ -33,8 +43,10 @@ TABLES: Final[dict[str, str]] = {
     "residual_block": "generator.residual_block",
     "loss": "loss.{}",
     "dataset": "dataset",
+    "metric": "metric.{}",
+    "feature_network": "metric.{}.features",
 }
-"""The table of a recipe that each kind stands in; a loss's ends in a name of one's choice."""
+"""The table of a recipe that each kind stands in; ``{}`` is a name of one's choice."""
 
 
 @hookspec
@@ -60,6 +72,16 @@ def imgtrans_losses() -> Mapping[str, type[Loss]]:  # type: ignore[empty-body]
 @hookspec
 def imgtrans_datasets() -> Mapping[str, type[Dataset]]:  # type: ignore[empty-body]
     """Datasets this plugin offers, by name: ``return {"dicom": Dicom}``."""
+
+
+@hookspec
+def imgtrans_metrics() -> Mapping[str, type[Metric]]:  # type: ignore[empty-body]
+    """Metrics this plugin offers, by name: ``return {"sharpness": Sharpness}``."""
+
+
+@hookspec
+def imgtrans_feature_networks() -> Mapping[str, type[FeatureNetwork]]:  # type: ignore[empty-body]
+    """Feature networks this plugin offers, by name: ``return {"dino": Dino}``."""
 
 
 @hookspec

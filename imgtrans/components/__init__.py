@@ -20,10 +20,27 @@ from imgtrans.components.base import (
 )
 from imgtrans.components.dataset import Dataset, ImageList, Images, Split
 from imgtrans.components.loss import Loss, PerDirection, Term, Terms, as_terms
+from imgtrans.components.metric import (
+    Comparison,
+    FeatureNetwork,
+    Judge,
+    Metric,
+    PerImage,
+    Score,
+)
 from imgtrans.components.networks import Discriminator, Generator, ResidualBlock
 
 KINDS: Final[dict[str, type[Component]]] = {
-    kind_name(kind): kind for kind in (Generator, Discriminator, ResidualBlock, Loss, Dataset)
+    kind_name(kind): kind
+    for kind in (
+        Generator,
+        Discriminator,
+        ResidualBlock,
+        Loss,
+        Dataset,
+        Metric,
+        FeatureNetwork,
+    )
 }
 """Every kind by its name on the command line."""
 
@@ -31,15 +48,21 @@ __all__ = (
     "FIXED",
     "FREE",
     "KINDS",
+    "Comparison",
     "Component",
     "Dataset",
     "Discriminator",
+    "FeatureNetwork",
     "Generator",
     "ImageList",
     "Images",
+    "Judge",
     "Loss",
+    "Metric",
     "PerDirection",
+    "PerImage",
     "ResidualBlock",
+    "Score",
     "Split",
     "Term",
     "Terms",

@@ -39,6 +39,9 @@ class Component(BaseModel):
     paper: ClassVar[str] = ""
     """Where it was published: authors, year, title, and an address if there is one."""
 
+    trains: ClassVar[bool] = True
+    """Whether training depends on it; whatever else is measured may change when a run resumes."""
+
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         """Keep ``use`` for the recipe, and every field to one name.

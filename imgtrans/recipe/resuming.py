@@ -52,7 +52,8 @@ def is_free(field: FieldInfo) -> bool:
 def _between(prefix: str, before: BaseModel, after: BaseModel) -> Iterator[Change]:
     for name, field in type(before).model_fields.items():
         old, new = getattr(before, name), getattr(after, name)
-        yield from _values(f"{prefix}{name}", old, new, free=is_free(field))
+        measures = isinstance(before, Component) and not before.trains
+        yield from _values(f"{prefix}{name}", old, new, free=measures or is_free(field))
 
 
 def _values(key: str, old: Any, new: Any, *, free: bool) -> Iterator[Change]:

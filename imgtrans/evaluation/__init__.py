@@ -14,7 +14,10 @@ import torch
 from torch import Tensor
 
 from imgtrans.data import held_out, open_store
+from imgtrans.evaluation.translated import Translated, through
 from imgtrans.training import evaluating
+
+__all__ = ('Translated', 'through')
 
 if TYPE_CHECKING:
     from collections.abc import Callable
