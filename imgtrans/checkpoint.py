@@ -254,9 +254,16 @@ def newest(folder: Path, warn: Callable[[str], None]) -> Content | None:
     return None
 
 
-def prune(folder: Path, keep: int) -> None:
-    """Delete all but the newest ``keep`` checkpoints, and what a killed writer left."""
-    for path in found(folder)[keep:]:
+def prune(folder: Path, keep: int, best: str = "") -> None:
+    """Delete all but the newest ``keep`` checkpoints and the best, and what a killed writer left.
+
+    Args:
+        folder: of the checkpoints.
+        keep: how many of the newest stay.
+        best: name of one that stays besides them.
+    """
+    others = [path for path in found(folder) if path.name != best]
+    for path in others[keep:]:
         path.unlink(missing_ok=True)
     for path in folder.glob(".*.tmp"):
         path.unlink(missing_ok=True)

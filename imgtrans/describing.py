@@ -12,6 +12,7 @@ import torchvision
 
 import imgtrans
 from imgtrans.building import precision_of
+from imgtrans.checkpoint import name_of
 from imgtrans.data import fingerprint
 from imgtrans.inference import MODEL
 from imgtrans.opening import dry_run_data
@@ -82,8 +83,18 @@ def header(
     ]
 
 
-def footer(folder: Path, resume: str, recipe: Recipe, *, done: bool) -> list[tuple[str, str]]:
-    """The lines shown at the end: what was written, and the commands to use it or to go on."""
+def footer(
+    folder: Path, resume: str, recipe: Recipe, best: dict[str, Any] | None, *, done: bool
+) -> list[tuple[str, str]]:
+    """The lines shown at the end: what was written, and the commands to use it or to go on.
+
+    Args:
+        folder: of the run.
+        resume: the command that continues it.
+        recipe: of the run.
+        best: step, metric and value of the best checkpoint, where the recipe keeps one.
+        done: whether every step is made.
+    """
     files, local = [str(file) for file in registry().files], local_classes(recipe)
     more = f", plugins={files!r}" if files else ""
     more += f", components=[{', '.join(local)}]" if local else ""
@@ -97,10 +108,15 @@ def footer(folder: Path, resume: str, recipe: Recipe, *, done: bool) -> list[tup
         *([] if local else [("use it", f"{translate} PICTURES --output FOLDER")]),
         ("python", f"from imgtrans import load_model; {load}(image)"),
     ]
+    kept = []
+    if best is not None:
+        file = folder / "checkpoints" / name_of(best["step"])
+        kept = [("best", f"{file}  ({best['metric']} {best['value']:.4g})")]
     return [
         ("report", f"{folder / 'report.html'}  (open it in a browser)"),
         ("samples", str(folder / "samples")),
         *(model if (folder / MODEL).is_file() else []),
+        *kept,
         ("longer", longer) if done else ("continue", resume),
     ]
 

@@ -19,6 +19,7 @@ from imgtrans.plugins import registry
 from imgtrans.problems import ImgtransError
 from imgtrans.recipe import other_versions
 from imgtrans.recipe.reading import check
+from imgtrans.translation import Direction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -104,6 +105,12 @@ class Translator:
     def network(self, direction: str | None = None) -> nn.Module:
         """The generator of a direction, in evaluation mode."""
         return self._generators[self.direction(direction)]
+
+    def as_directions(self) -> list[Direction]:
+        """The generators, each with the one that leads back."""
+        networks = [self._generators[name] for name in self.directions]
+        backs = networks[::-1] if len(networks) == 2 else [None]
+        return [Direction(*each) for each in zip(self.directions, networks, backs, strict=True)]
 
     def translate(self, images: Tensor, direction: str | None = None) -> Tensor:
         """Translate ``N×C×H×W`` float images in [-1, 1] of any size, on any device.

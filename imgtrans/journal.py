@@ -6,12 +6,14 @@ here, and only the log of steps, which resuming needs, is not forgiven.
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, Any, Final
 
 from imgtrans.describing import epochs
 from imgtrans.monitor.clock import memory_mib
 from imgtrans.monitor.display import losses_line
+from imgtrans.monitor.folder import SCORES
 from imgtrans.monitor.report import write_report
 from imgtrans.monitor.samples import write_samples
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from imgtrans.data import HeldOut
+    from imgtrans.evaluation import Figures
     from imgtrans.monitor.clock import Clock
     from imgtrans.monitor.display import Display
     from imgtrans.monitor.folder import RunFolder
@@ -38,6 +41,7 @@ class Journal:
         self._folder, self._data, self._trainer = folder, data, trainer
         self._clock, self._display = clock, display
         self._left_out: dict[str, None] = {}
+        self._warnings: dict[str, None] = {}
         self._reported = 0.0
 
     def step(self, losses: dict[str, float], rates: dict[str, float], waited: float) -> None:
@@ -76,6 +80,17 @@ class Journal:
             self._left_out[reason] = None
             self._display.warn(f'left out, as [dataset] broken_images = "skip" allows: {reason}')
 
+    def measured(self, figures: Figures) -> None:
+        """One line of ``scores.jsonl``, a line for the eye, and what is to be warned of."""
+        step = self._trainer.step
+        scores = {k: v for k, v in figures.values().items() if math.isfinite(v)}
+        line = {"step": step, "scores": scores}
+        self._attempt(SCORES, lambda: self._folder.log_scores(line))
+        self._display.say(f"measured after step {step:,}: {losses_line(scores)}")
+        for text in figures.warnings():
+            self._warnings[text] = None
+            self._display.warn(f"after step {step:,}: {text}")
+
     def sample(self, images: HeldOut) -> None:
         """The sample grids of this step."""
         self._attempt(
@@ -104,6 +119,7 @@ class Journal:
             seconds=self._clock.seconds,
             message=message,
             left_out=list(self._left_out),
+            warnings=list(self._warnings),
         )
 
     def _attempt(self, what: str, action: Callable[[], Any]) -> None:

@@ -14,9 +14,10 @@ import torch
 from imgtrans.building import build_trainer, find_device
 from imgtrans.data import Waiting, open_training
 from imgtrans.describing import environment, footer, header, resume_command
-from imgtrans.evaluation import compare
+from imgtrans.evaluation import build_metrics
 from imgtrans.inference import MODEL, save_model
 from imgtrans.journal import Journal
+from imgtrans.judging import Judging
 from imgtrans.monitor.clock import Clock, Stop
 from imgtrans.monitor.folder import RunFolder
 from imgtrans.monitor.samples import sample_images
@@ -83,10 +84,13 @@ def run(
     data = find_data(recipe, display, where, folder)
     plan = make_plan(data.recipe)
     trainer = build_trainer(data.recipe, where, plan.images)
+    both = len(trainer.directions) == 2
+    built, unfit = build_metrics(data.recipe.metric, truth=data.test.paired, back=both)
+    judging = Judging(data, built, unfit, display)
     to_toml(data.recipe)  # what cannot be saved is refused before there is a folder
     with folder or RunFolder.create(data.recipe.name) as opened:
         again = resume_command(opened.path, data.recipe, device)
-        going = _Run(opened, data, plan, trainer, display, again)
+        going = _Run(opened, data, plan, trainer, judging, display, again)
         return Ended(opened.path, going.go(resumed=folder is not None))
 
 
@@ -99,11 +103,13 @@ class _Run:
         data: Data,
         plan: Plan,
         trainer: Trainer,
+        judging: Judging,
         display: Display,
         again: str,
     ) -> None:
         self.folder, self.data, self.plan, self.trainer = folder, data, plan, trainer
         self.display, self.again, self.recipe = display, again, data.recipe
+        self.judging = judging
         self.steps = self.recipe.train.steps
         self.clock, self.stop = Clock(), Stop()
         self.training: TrainingData
@@ -210,7 +216,10 @@ class _Run:
             sampled = last or trainer.step % settings.sample_every == 0
             if sampled:
                 self.journal.sample(self.samples)
-            self.journal.report(now=sampled)
+            measured = not last and self.judging.due(trainer.step)
+            if measured:
+                self.judging.measure(trainer, self.journal, self.saver)
+            self.journal.report(now=sampled or measured)
             if last:
                 return
 
@@ -223,21 +232,10 @@ class _Run:
         if not self.done:
             self._leave("stopped")
             return self._goodbye(f"stopped after step {self.trainer.step:,}")
-        self._compare()
+        self.judging.finish(self.folder, self.trainer, self.journal, self.saver)
         self._leave("done")
         self._goodbye(f"done after step {self.trainer.step:,}")
         return 0
-
-    def _compare(self) -> None:
-        stores = (self.training.samples.x, self.training.samples.y)
-        figures = compare(self.recipe, self.trainer, stores, self.data.test)
-        if figures is None:
-            return
-        self.journal.leave_out(figures.broken)
-        self.folder.write("figures.json", figures.as_json())
-        rows = [(r.direction, r.what, f"{r.psnr_db:.2f}", f"{r.ssim:.3f}") for r in figures.rows]
-        self.display.say()
-        self.display.table(figures.title, ["direction", "what", "PSNR (dB)", "SSIM"], rows)
 
     def _leave(self, state: str, message: str = "") -> None:
         self.display.stop()
@@ -247,5 +245,7 @@ class _Run:
         """The last lines; returns the exit code of a run that was stopped."""
         self.display.say()
         self.display.say(how)
-        self.display.rows(footer(self.folder.path, self.again, self.recipe, done=self.done))
+        self.display.rows(
+            footer(self.folder.path, self.again, self.recipe, self.saver.best, done=self.done)
+        )
         return self.stop.exit_code

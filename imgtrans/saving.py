@@ -33,6 +33,8 @@ class Saver:
         self._clock, self._display = clock, display
         self.saved = 0
         """The step of the newest checkpoint."""
+        self.best: dict[str, Any] | None = None
+        """Step, metric and value of the best checkpoint, where the recipe keeps one."""
         self._failed = 0
         self._fingerprint = fingerprint(data.train)
 
@@ -60,7 +62,8 @@ class Saver:
             self._folder.sync_metrics()
             checkpoint.write(path, tensors, self._about())
             final = trainer.step >= recipe.train.steps
-            checkpoint.prune(self._folder.checkpoints, recipe.train.keep + final)
+            best = checkpoint.name_of(self.best["step"]) if self.best else ""
+            checkpoint.prune(self._folder.checkpoints, recipe.train.keep + final, best)
         except OSError as error:
             self._failed += 1
             message = f"the checkpoint of step {trainer.step} could not be written: {error}"
@@ -80,6 +83,7 @@ class Saver:
             "fingerprint": self._fingerprint,
             "generated": self._data.stands_in,
             "seconds": self._clock.seconds,
+            **({"best": self.best} if self.best else {}),
         }
 
     def restore(self) -> None:
@@ -103,7 +107,7 @@ class Saver:
             message = f"{step:,} steps are done; [train] steps = {recipe.train.steps} is fewer"
             raise RecipeError(message)
         checkpoint.restore(self._trainer, content.tensors, step)
-        self.saved = step
+        self.saved, self.best = step, content.about.get("best")
         self._folder.status(seconds=content.about["seconds"])
         kept = self._folder.cut_metrics(step)
         if kept < step:

@@ -10,9 +10,20 @@ from imgtrans.cli.authoring import new_plugin
 from imgtrans.cli.finding import copy, list_components, recipes, schema, show
 from imgtrans.cli.group import main
 from imgtrans.cli.training import run, validate
-from imgtrans.cli.using import translate
+from imgtrans.cli.using import evaluate, translate
 
-for command in (run, validate, translate, list_components, show, recipes, copy, schema, new_plugin):
+for command in (
+    run,
+    validate,
+    translate,
+    evaluate,
+    list_components,
+    show,
+    recipes,
+    copy,
+    schema,
+    new_plugin,
+):
     main.add_command(command)
 
 __all__ = ("main",)

@@ -1,7 +1,8 @@
-"""``imgtrans translate``."""
+"""``imgtrans translate`` and ``imgtrans evaluate``: what trained models are used for."""
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -90,3 +91,42 @@ def translate(
         listed = "\n".join(f"  {path}" for path in summary.failed)
         click.echo(f"error: {len(summary.failed):,} failed:\n{listed}", err=True)
         sys.exit(1)
+
+
+@click.command(
+    epilog=examples(
+        "imgtrans evaluate runs/quickstart",
+        "imgtrans evaluate summer2winter.safetensors --data photos --json",
+    )
+)
+@click.argument("model")
+@click.option("--recipe", help="Take images and metrics from this recipe instead.")
+@click.option("--data", type=click.Path(path_type=Path), help="Folder instead of dataset.root.")
+@click.option("--device", help="cpu, cuda, cuda:1, … Default: the best there is.")
+@click.option("--json", "as_json", is_flag=True, help="Print all figures as JSON.")
+@click.option("--quiet", "-q", is_flag=True, help="Show warnings and errors only.")
+@plugin_option
+def evaluate(
+    model: str,
+    recipe: str | None,
+    data: Path | None,
+    device: str | None,
+    as_json: bool,  # noqa: FBT001
+    quiet: bool,  # noqa: FBT001
+    files: tuple[Path, ...],
+) -> None:
+    """Measure MODEL, a run's folder, a checkpoint or a model.safetensors, on held-out images.
+
+    The metrics are the recipe's and all that are installed besides. Untranslated images, and images
+    with nothing but their colours matched, are measured too: a useful model beats both. In a run's
+    folder the report shows the figures, with the best and the worst pictures.
+    """
+    from imgtrans.building import find_device
+    from imgtrans.evaluation.command import evaluate as measure
+    from imgtrans.monitor.display import Display
+
+    add_files(files)
+    display = Display(quiet=quiet or as_json)
+    figures = measure(model, display, find_device(device), recipe=recipe, data=data)
+    if as_json:
+        click.echo(json.dumps(figures, indent=1))

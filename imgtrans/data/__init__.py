@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from imgtrans.data.batch import Batch
 from imgtrans.data.batches import TrainingData, Waiting, open_training
+from imgtrans.data.held_out import HeldOutBatch, HeldOutImages
 from imgtrans.data.order import Order
 from imgtrans.data.store import (
     HeldOut,
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = (
     "Batch",
     "HeldOut",
+    "HeldOutBatch",
+    "HeldOutImages",
     "Order",
     "Store",
     "TrainingData",

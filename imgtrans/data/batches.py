@@ -52,7 +52,7 @@ def open_training(
     dataset, settings = recipe.dataset, recipe.train
     x, y = (open_store(each, dataset) for each in (images.x, images.y))
     order = Order(settings.seed, settings.batch_size, (len(x), len(y)), images.paired)
-    cached = settings.cache == "memory" or (settings.cache == "auto" and _fits(x, y))
+    cached = settings.cache == "memory" or (settings.cache == "auto" and fits_in_memory(x, y))
     if cached:
         tick = progress("reading images", len(x) + len(y))
         for store in (x, y):
@@ -64,7 +64,8 @@ def open_training(
     return TrainingData(samples, workers, cached)
 
 
-def _fits(*stores: Store) -> bool:
+def fits_in_memory(*stores: Store) -> bool:
+    """Whether decoded images may be kept: half of what is free is for them."""
     needed = sum(store.bytes_needed() for store in stores)
     return needed <= CACHE_SHARE * _free_bytes()
 

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 RUNS: Final = Path("runs")
+METRICS: Final = "metrics.jsonl"
+"""A line for each step."""
+SCORES: Final = "scores.jsonl"
+"""A line for each measurement on the held-out images."""
 
 
 class RunFolder:
@@ -132,9 +136,14 @@ class RunFolder:
     def log(self, line: dict[str, Any]) -> None:
         """Append one step to ``metrics.jsonl``."""
         if self._metrics is None:
-            self._metrics = (self.path / "metrics.jsonl").open("a", encoding="utf-8")
+            self._metrics = (self.path / METRICS).open("a", encoding="utf-8")
         self._metrics.write(json.dumps(line) + "\n")
         self._metrics.flush()
+
+    def log_scores(self, line: dict[str, Any]) -> None:
+        """Append one measurement to ``scores.jsonl``."""
+        with (self.path / SCORES).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
 
     def sync_metrics(self) -> None:
         """Bring the log to the disk: a checkpoint must never be newer than the log before it."""
@@ -147,24 +156,29 @@ class RunFolder:
         Returns:
             How many of the steps up to it the log holds: all, unless somebody changed it.
         """
-        path = self.path / "metrics.jsonl"
-        if not path.exists():
-            return 0
-        kept = 0
-        beside = path.with_name(".metrics.jsonl.tmp")
-        with path.open(encoding="utf-8") as old, beside.open("w", encoding="utf-8") as new:
-            for line in old:
-                logged = _step_of(line)
-                if logged is None:
-                    continue  # the last line may be half, where the process was killed as it wrote
-                if logged > step:
-                    break
-                new.write(line)
-                kept += 1
-            new.flush()
-            os.fsync(new.fileno())
-        beside.replace(path)
-        return kept
+        _cut(self.path / SCORES, step)
+        return _cut(self.path / METRICS, step)
+
+
+def _cut(path: Path, step: int) -> int:
+    """Keep the lines about the steps up to this one; returns how many they are."""
+    if not path.exists():
+        return 0
+    kept = 0
+    beside = path.with_name(f".{path.name}.tmp")
+    with path.open(encoding="utf-8") as old, beside.open("w", encoding="utf-8") as new:
+        for line in old:
+            logged = _step_of(line)
+            if logged is None:
+                continue  # the last line may be half, where the process was killed as it wrote
+            if logged > step:
+                break
+            new.write(line)
+            kept += 1
+        new.flush()
+        os.fsync(new.fileno())
+    beside.replace(path)
+    return kept
 
 
 def _step_of(line: str) -> int | None:

@@ -35,6 +35,15 @@ def late_decay(decay_steps: int, steps: int) -> InitErrorDetails | None:
     return _problem(("decay_steps",), text, decay_steps)
 
 
+def no_such_metric(name: str | None, metrics: Mapping[str, Any]) -> InitErrorDetails | None:
+    """What is wrong where the best checkpoint is chosen by a metric that is not there."""
+    if name is None or (name in metrics and metrics[name].better != "neither"):
+        return None
+    those = ", ".join(each for each in metrics if metrics[each].better != "neither")
+    text = f"must be the name of a [metric] that can be better or worse: {those or 'none here'}"
+    return _problem(("train", "keep_best"), text, name)
+
+
 def _problem(location: tuple[str, ...], text: str, given: object) -> InitErrorDetails:
     """A problem between several keys, shown at the one to change."""
     custom = PydanticCustomError("recipe", "{text}", {"text": text})

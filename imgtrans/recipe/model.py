@@ -14,6 +14,7 @@ from pydantic import (
     NonNegativeInt,
     PositiveInt,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -25,9 +26,10 @@ from imgtrans.components import (
     Discriminator,
     Generator,
     Loss,
+    Metric,
     dump,
 )
-from imgtrans.recipe.fitting import late_decay, misfits
+from imgtrans.recipe.fitting import late_decay, misfits, no_such_metric
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 KEY = r"[A-Za-z0-9][A-Za-z0-9_-]*"
@@ -117,6 +119,17 @@ class Train(Table):
         description="newest checkpoints kept, besides the final one",
         json_schema_extra=FREE,
     )
+    evaluate_every: PositiveInt | None = Field(
+        default=None,
+        description="steps between measurements of the recipe's metrics on the held-out images; "
+        "default: only at the end",
+        json_schema_extra=FREE,
+    )
+    keep_best: str | None = Field(
+        default=None,
+        description="name of the metric whose best checkpoint is kept, besides the newest",
+        json_schema_extra=FREE,
+    )
     generators: Adam = Field(
         default=Adam(), description="optimizer of the generators", json_schema_extra=FREE
     )
@@ -171,6 +184,11 @@ class Recipe(Table):
         description="by a name of your choice",
         json_schema_extra={**FIXED, "propertyNames": {"pattern": f"^{KEY}$"}},
     )
+    metric: dict[str, Metric] = Field(
+        default={},
+        description="measured on the held-out images, by a name of your choice",
+        json_schema_extra={**FREE, "propertyNames": {"pattern": f"^{KEY}$"}},
+    )
     train: Train = Field(description="schedule", json_schema_extra=FREE)
     plugins: dict[str, str] = Field(
         default={},
@@ -199,21 +217,24 @@ class Recipe(Table):
             raise ValueError(message)
         return domains
 
-    @field_validator("loss")
+    @field_validator("loss", "metric")
     @classmethod
-    def _named_losses(cls, loss: dict[str, Loss]) -> dict[str, Loss]:
+    def _named(cls, named: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
         import re
 
-        bad = [name for name in loss if not re.fullmatch(KEY, name)]
+        bad = [name for name in named if not re.fullmatch(KEY, name)]
         if bad:
-            message = f"{bad[0]!r} is no name for a loss: use letters, digits, _ and -"
+            message = f"{bad[0]!r} is no name for a {info.field_name}: use letters, digits, _ and -"
             raise ValueError(message)
-        return loss
+        return named
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         parts = {name: getattr(self, name) for name in ("dataset", "fallback", "generator")}
-        if found := misfits(parts):
+        found = misfits(parts)
+        if wrong := no_such_metric(self.train.keep_best, self.metric):
+            found.append(wrong)
+        if found:
             raise ValidationError.from_exception_data(type(self).__name__, found)
         return self
 
@@ -236,6 +257,7 @@ class Recipe(Table):
             "generator": dump(self.generator),
             **({"discriminator": dump(self.discriminator)} if self.discriminator else {}),
             "loss": {name: dump(loss) for name, loss in self.loss.items()},
-            "train": self.train.model_dump(mode="json"),
+            **({"metric": {n: dump(m) for n, m in self.metric.items()}} if self.metric else {}),
+            "train": self.train.model_dump(mode="json", exclude_none=True),
             **({"plugins": self.plugins} if self.plugins else {}),
         }

@@ -1,0 +1,107 @@
+"""A trained model measured afresh: which images, which metrics, and where the figures go."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from imgtrans.evaluation import Evaluator, build_metrics, every_metric, show_figures, write_figures
+from imgtrans.inference import load_model
+from imgtrans.monitor.folder import RunFolder
+from imgtrans.monitor.report import write_report
+from imgtrans.opening import find_data
+from imgtrans.problems import RecipeError
+from imgtrans.recipe import load_recipe
+
+if TYPE_CHECKING:
+    import torch
+
+    from imgtrans.inference import Translator
+    from imgtrans.monitor.display import Display
+    from imgtrans.recipe import Recipe
+
+
+def evaluate(
+    model: str,
+    display: Display,
+    device: torch.device,
+    *,
+    recipe: str | None = None,
+    data: Path | None = None,
+) -> dict[str, Any]:
+    """Measure a model on held-out images with every metric there is.
+
+    Args:
+        model: a run's folder, a checkpoint or a model file.
+        display: shows the progress and the table.
+        device: where networks run.
+        recipe: whose images and metrics are used instead of the model's own.
+        data: a folder instead of the dataset's root.
+
+    Returns:
+        What ``figures.json`` holds; a run's folder gets it too, with the best and worst pictures.
+
+    Raises:
+        ImgtransError: there is no such model, its images are not here, or nothing can be measured.
+    """
+    loaded = load_model(model, device)
+    chosen = _recipe(loaded, recipe, data)
+    found = find_data(chosen, display, device)
+    run = Path(model) if (Path(model) / "recipe.toml").is_file() else None
+    with ExitStack() as stack:
+        folder = stack.enter_context(RunFolder(run)) if run is not None else None
+        metrics, missing = every_metric(chosen.metric)
+        back = len(loaded.directions) == 2
+        built, unfit = build_metrics(metrics, truth=found.test.paired, back=back)
+        if not built:
+            message = "no metric is installed that could measure this model on these images"
+            raise RecipeError(message)
+        evaluator = Evaluator(found.recipe, found.test, built, display.warn)
+        tick = display.counter("measuring, image", len(evaluator))
+        figures = evaluator.measure(loaded.as_directions(), found.train, whole=True, tick=tick)
+        display.stop()
+        for reason in evaluator.held_out.broken:
+            display.warn(f"left out: {reason}")
+        missing = {**missing, **unfit}
+        about = {
+            "model": str(model),
+            "step": loaded.about.get("step"),
+            "generated": found.stands_in,
+            "held_out": found.held_out,
+        }
+        show_figures(figures, display)
+        for name, why in missing.items():
+            display.say(f"{name} is not measured: {why}")
+        for text in figures.warnings():
+            display.warn(text)
+        if folder is not None:
+            write_figures(folder, figures, about, missing)
+            display.say(f"in {write_report(folder.path)}, with the best and the worst pictures")
+    return {**about, **figures.as_json(missing)}
+
+
+def _recipe(model: Translator, other: str | None, data: Path | None) -> Recipe:
+    """The model's own recipe with the images and the metrics that were asked for."""
+    own = model.recipe
+    if other is not None:
+        given = load_recipe(other)
+        own = own.model_copy(update={"dataset": given.dataset, "metric": given.metric})
+        if given.dataset.channels != model.channels:
+            message = (
+                f"{other}: [dataset] channels = {given.dataset.channels}, but the model has "
+                f"{model.channels}"
+            )
+            raise RecipeError(message)
+    if data is not None:
+        if "root" not in type(own.dataset).model_fields:
+            message = (
+                f"--data {data}: {type(own.dataset).__name__} images are not read from a folder"
+            )
+            raise RecipeError(message)
+        own = own.model_copy(update={"dataset": own.dataset.model_copy(update={"root": data})})
+    size, multiple = own.dataset.image_size, model.multiple
+    if size % multiple:
+        message = f"[dataset] image_size = {size} must be a multiple of {multiple} for this model"
+        raise RecipeError(message)
+    return own
