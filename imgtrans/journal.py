@@ -88,8 +88,9 @@ class Journal:
         self._attempt(SCORES, lambda: self._folder.log_scores(line))
         self._display.say(f"measured after step {step:,}: {losses_line(scores)}")
         for text in figures.warnings():
-            self._warnings[text] = None
-            self._display.warn(f"after step {step:,}: {text}")
+            if text not in self._warnings:
+                self._warnings[text] = None
+                self._display.warn(f"after step {step:,}: {text}")
 
     def sample(self, images: HeldOut) -> None:
         """The sample grids of this step."""

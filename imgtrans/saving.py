@@ -73,6 +73,8 @@ class Saver:
             self._display.warn(f"{message}; the last good one is kept, trying again later")
         else:
             self._failed, self.saved = 0, trainer.step
+            if self.best is not None:
+                self._folder.status(best=self.best)
 
     def _about(self) -> dict[str, Any]:
         recipe = self._data.recipe

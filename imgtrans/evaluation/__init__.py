@@ -6,23 +6,21 @@ matched to the target domain's, which any useful model must beat.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from imgtrans.components import Comparison, Metric
+from imgtrans.components import Comparison
 from imgtrans.data import HeldOutImages, held_out, open_store
+from imgtrans.evaluation.choosing import build_metrics, every_metric
 from imgtrans.evaluation.colours import ColourMatch
 from imgtrans.evaluation.extremes import Extremes
+from imgtrans.evaluation.figures import Figures
 from imgtrans.evaluation.measuring import Built, Measured, measure
 from imgtrans.evaluation.references import References
 from imgtrans.evaluation.showing import show_figures, write_figures
 from imgtrans.evaluation.translated import Translated
-from imgtrans.plugins import registry
-from imgtrans.problems import ImgtransError, RecipeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from imgtrans.components import Images
     from imgtrans.evaluation.measuring import Change
@@ -41,155 +39,6 @@ __all__ = (
 
 FITTED: Final = 200
 """At most so many training images of each domain tell its colours."""
-
-
-def build_metrics(
-    metrics: Mapping[str, Metric], *, truth: bool, back: bool
-) -> tuple[list[Built], dict[str, str]]:
-    """Metrics ready to measure, and for the others why these images or this model have none.
-
-    Args:
-        metrics: by name.
-        truth: whether the held-out images have their true counterparts.
-        back: whether the model translates in both directions.
-
-    Raises:
-        ImgtransError: something that a metric needs is not installed; the text says how to get it.
-    """
-    ready: list[Built] = []
-    unfit: dict[str, str] = {}
-    for name, metric in metrics.items():
-        if metric.needs_truth and not truth:
-            unfit[name] = "the held-out images have no true counterparts"
-        elif metric.needs_reconstruction and not back:
-            unfit[name] = "the model translates in one direction only"
-        else:
-            ready.append(Built(name, metric, _made(name, metric)))
-    return ready, unfit
-
-
-def _made(name: str, metric: Metric) -> Any:
-    try:
-        made = metric.build()
-        if isinstance(made, Comparison):
-            made.features.build()  # now, and not after hours, if its weights are not here
-    except ImgtransError as error:
-        message = f"[metric.{name}] {error}"
-        raise RecipeError(message) from error
-    if not callable(made) and not isinstance(made, Comparison):
-        message = (
-            f"[metric.{name}] {type(metric).__name__}.build must return a function or a "
-            f"Comparison, not {made!r}"
-        )
-        raise RecipeError(message)
-    return made
-
-
-def every_metric(own: Mapping[str, Metric]) -> tuple[dict[str, Metric], dict[str, str]]:
-    """A recipe's metrics and all that are installed besides, by their defaults.
-
-    Returns:
-        The metrics by name; and for those that cannot be had here, why.
-    """
-    used = {type(metric) for metric in own.values()}
-    metrics: dict[str, Metric] = dict(own)
-    missing: dict[str, str] = {}
-    for full, component in registry().components(Metric).items():
-        if component in used:
-            continue
-        name = full if full.rpartition("/")[2] in metrics else full.rpartition("/")[2]
-        try:
-            metric = component()
-            assert isinstance(metric, Metric)  # noqa: S101 - narrows the type
-            _made(name, metric)
-        except (ImgtransError, ValueError) as error:  # pydantic's where it has no default
-            missing[name] = str(error).removeprefix(f"[metric.{name}] ").partition("\n")[0]
-        else:
-            metrics[name] = metric
-    return metrics, missing
-
-
-@dataclass(frozen=True)
-class Figures:
-    """What was measured of one model."""
-
-    built: Sequence[Built]
-    scores: Mapping[str, Mapping[str, Mapping[str, Measured]]]
-    """By metric, direction, and what was measured: ``translated``, ``untranslated``, …"""
-    images: Mapping[str, int]
-    """Held-out images by domain."""
-    paired: bool
-    size: int
-    extremes: Sequence[Extremes] = ()
-
-    @property
-    def title(self) -> str:
-        """What was measured on."""
-        counts = " and ".join(f"{count:,} {domain}" for domain, count in self.images.items())
-        pairs = ", each with its true counterpart" if self.paired else ""
-        return f"{counts} held-out images at {self.size}×{self.size} pixels{pairs}"
-
-    def means(self) -> dict[str, float]:
-        """The model's score by each metric, averaged over the directions."""
-        return {
-            name: sum(each["translated"].score.value for each in ways.values()) / len(ways)
-            for name, ways in self.scores.items()
-        }
-
-    def values(self) -> dict[str, float]:
-        """The model's scores by ``METRIC/DIRECTION``."""
-        return {
-            f"{name}/{way}": each["translated"].score.value
-            for name, ways in self.scores.items()
-            for way, each in ways.items()
-        }
-
-    def warnings(self) -> list[str]:
-        """What the metrics think that somebody should be warned of."""
-        return [
-            f"{way.replace('_', ' ')}: {text}"
-            for built in self.built
-            for way, each in self.scores[built.name].items()
-            if (text := built.metric.warning(each["translated"].score))
-        ]
-
-    def as_json(self, missing: Mapping[str, str]) -> dict[str, Any]:
-        """For ``figures.json``, ``--json`` and the report.
-
-        Args:
-            missing: metrics that were not measured, and why.
-        """
-        return {
-            "title": self.title,
-            "images": dict(self.images),
-            "paired": self.paired,
-            "size": self.size,
-            "metrics": {built.name: self._metric(built) for built in self.built},
-            "not_measured": dict(missing),
-            "extremes": {each.direction: each.as_json() for each in self.extremes},
-        }
-
-    def _metric(self, built: Built) -> dict[str, Any]:
-        metric, judge = built.metric, built.metric.judge
-        return {
-            "use": registry().name_of(type(metric)),
-            "title": metric.title,
-            "unit": metric.unit,
-            "better": metric.better,
-            **({} if judge is None else {"judge": vars(judge)}),
-            "scores": {
-                way: {what: _finite(measured.as_json()) for what, measured in each.items()}
-                for way, each in self.scores[built.name].items()
-            },
-        }
-
-
-def _finite(values: dict[str, Any]) -> dict[str, Any]:
-    """JSON has no infinities: as text, which the report shows as it is."""
-    return {
-        key: value if isinstance(value, int) or math.isfinite(value) else str(value)
-        for key, value in values.items()
-    }
 
 
 class Evaluator:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +11,13 @@ from imgtrans.evaluation import Evaluator, build_metrics, every_metric, show_fig
 from imgtrans.inference import load_model
 from imgtrans.monitor.folder import RunFolder
 from imgtrans.monitor.report import write_report
-from imgtrans.opening import find_data
-from imgtrans.problems import RecipeError
+from imgtrans.problems import DataNotFoundError, NoHeldOutError, RecipeError
 from imgtrans.recipe import load_recipe
 
 if TYPE_CHECKING:
     import torch
 
+    from imgtrans.components import Images
     from imgtrans.inference import Translator
     from imgtrans.monitor.display import Display
     from imgtrans.recipe import Recipe
@@ -47,19 +48,19 @@ def evaluate(
     """
     loaded = load_model(model, device)
     chosen = _recipe(loaded, recipe, data)
-    found = find_data(chosen, display, device)
+    images = _find(chosen, display)
     run = Path(model) if (Path(model) / "recipe.toml").is_file() else None
     with ExitStack() as stack:
         folder = stack.enter_context(RunFolder(run)) if run is not None else None
         metrics, missing = every_metric(chosen.metric)
         back = len(loaded.directions) == 2
-        built, unfit = build_metrics(metrics, truth=found.test.paired, back=back)
+        built, unfit = build_metrics(metrics, truth=images.test.paired, back=back)
         if not built:
             message = "no metric is installed that could measure this model on these images"
             raise RecipeError(message)
-        evaluator = Evaluator(found.recipe, found.test, built, display.warn)
+        evaluator = Evaluator(images.recipe, images.test, built, display.warn)
         tick = display.counter("measuring, image", len(evaluator))
-        figures = evaluator.measure(loaded.as_directions(), found.train, whole=True, tick=tick)
+        figures = evaluator.measure(loaded.as_directions(), images.train, whole=True, tick=tick)
         display.stop()
         for reason in evaluator.held_out.broken:
             display.warn(f"left out: {reason}")
@@ -67,8 +68,7 @@ def evaluate(
         about = {
             "model": str(model),
             "step": loaded.about.get("step"),
-            "generated": found.stands_in,
-            "held_out": found.held_out,
+            "held_out": images.held_out,
         }
         show_figures(figures, display)
         for name, why in missing.items():
@@ -79,6 +79,31 @@ def evaluate(
             write_figures(folder, figures, about, missing)
             display.say(f"in {write_report(folder.path)}, with the best and the worst pictures")
     return {**about, **figures.as_json(missing)}
+
+
+@dataclass(frozen=True)
+class _Images:
+    recipe: Recipe
+    """With its dataset found."""
+    test: Images
+    train: Images | None
+    held_out: bool
+
+
+def _find(recipe: Recipe, display: Display) -> _Images:
+    """The images to measure on; those to train on only tell colours, and may be missing."""
+    dataset = recipe.dataset.prepare(recipe.domains, display.say)
+    recipe = recipe.model_copy(update={"dataset": dataset})
+    train: Images | None = None
+    with suppress(DataNotFoundError):
+        train = dataset.build("train", recipe.domains)
+    try:
+        return _Images(recipe, dataset.build("test", recipe.domains), train, held_out=True)
+    except NoHeldOutError as error:
+        if train is None:
+            raise
+        display.warn(f"{error}; measured on training images, which flatters the model")
+        return _Images(recipe, train, train, held_out=False)
 
 
 def _recipe(model: Translator, other: str | None, data: Path | None) -> Recipe:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, Final
+
+from imgtrans.monitor.figures import EXTREMES, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
     from imgtrans.monitor.folder import RunFolder
 
 FIGURES: Final = "figures.json"
-EXTREMES: Final = "extremes"
-"""Folder of the pictures that were translated best and worst."""
 
 
 def write_figures(
@@ -51,15 +50,5 @@ def _row(
     metric = next(built.metric for built in figures.built if built.name == name)
     unit = f" ({metric.unit})" if metric.unit else ""
     better = "" if metric.better == "neither" else metric.better
-    cells = [shown(measured[what]) if what in measured else "" for what in columns]
+    cells = [shown(measured[what].as_json()) if what in measured else "" for what in columns]
     return [f"{metric.title}{unit}", better, *cells]
-
-
-def shown(measured: Measured) -> str:
-    """``15.63 ± 0.21``, as many digits as the interval leaves."""
-    score = measured.score
-    if score.low is None or score.high is None or not math.isfinite(score.high - score.low):
-        return f"{score.value:.4g}"
-    margin = (score.high - score.low) / 2
-    digits = max(0, min(6, 1 - math.floor(math.log10(margin)))) if margin > 0 else 4
-    return f"{score.value:.{digits}f} ± {margin:.{digits}f}"

@@ -81,11 +81,22 @@ class Chart:
 
 def loss_charts(metrics: Metrics) -> list[Chart]:
     """One chart for each first part of the losses' names."""
+    return [_chart(spoken(title), curves) for title, curves in _grouped(metrics.losses)]
+
+
+def score_charts(metrics: Metrics) -> list[Chart]:
+    """One chart for each metric, of the scores as they were measured during training."""
+    return [
+        _chart(spoken(title), curves, smooth=False) for title, curves in _grouped(metrics.scores)
+    ]
+
+
+def _grouped(named: Mapping[str, Curve]) -> Iterable[tuple[str, dict[str, Curve]]]:
     groups: dict[str, dict[str, Curve]] = {}
-    for name, curve in metrics.losses.items():
+    for name, curve in named.items():
         first, _, rest = name.partition("/")
         groups.setdefault(first, {})[rest or first] = curve
-    return [_chart(spoken(title), curves) for title, curves in groups.items()]
+    return groups.items()
 
 
 def scalar_charts(metrics: Metrics) -> list[Chart]:

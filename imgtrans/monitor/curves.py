@@ -1,4 +1,4 @@
-"""Reads ``metrics.jsonl`` as it grows and keeps every curve in it thin.
+"""Reads ``metrics.jsonl`` and ``scores.jsonl`` as they grow and keeps every curve in it thin.
 
 However long a run, a curve holds at most ``BUCKETS`` buckets, and no minimum or maximum is lost.
 """
@@ -109,7 +109,7 @@ class Curve:
 
 
 class Metrics:
-    """Every curve of one ``metrics.jsonl``; later reads go on where the last one ended."""
+    """Every curve of one such file; later reads go on where the last one ended."""
 
     def __init__(self, path: Path) -> None:
         """Nothing read yet."""
@@ -118,6 +118,7 @@ class Metrics:
 
     def _reset(self) -> None:
         self.losses: dict[str, Curve] = {}
+        self.scores: dict[str, Curve] = {}
         self.scalars: dict[str, dict[str, Curve]] = {name: {} for name in SCALARS}
         self.left_out: set[str] = set()
         self._offset = 0
@@ -154,11 +155,11 @@ class Metrics:
         step = content.get("step") if isinstance(content, dict) else None
         if not isinstance(step, int):
             return
-        losses = content.get("losses")
-        if isinstance(losses, dict):
-            _extend(self.losses, losses, step, self.left_out)
-        for name, curves in self.scalars.items():
-            _extend(curves, content.get(name), step, self.left_out)
+        for curves, key in ((self.losses, "losses"), (self.scores, "scores")):
+            if isinstance(content.get(key), dict):
+                _extend(curves, content[key], step, self.left_out)
+        for name, scalars in self.scalars.items():
+            _extend(scalars, content.get(name), step, self.left_out)
 
 
 def _extend(curves: dict[str, Curve], values: Any, step: int, left_out: set[str]) -> None:

@@ -6,13 +6,12 @@ Nothing is taken on trust: a file may be missing, cut short or hold any JSON, an
 from __future__ import annotations
 
 import json
-import math
 import shlex
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from imgtrans.monitor.charts import compact, spoken
+from imgtrans.monitor.charts import spoken
 from imgtrans.monitor.curves import number
 from imgtrans.monitor.display import duration
 
@@ -25,10 +24,6 @@ LONGEST: Final = 4_000
 LONGEST_RECIPE: Final = 100_000
 ROWS: Final = 200
 STATES: Final = ("running", "done", "stopped", "failed")
-_HEADINGS: Final = {"psnr_db": ("PSNR (dB)", 2), "ssim": ("SSIM", 3)}
-_LOWER_IS_BETTER: Final = frozenset(
-    ("fid", "kid", "lpips", "mae", "mse", "rmse", "l1", "l2", "loss", "error", "distance")
-)
 
 
 @dataclass(frozen=True)
@@ -44,24 +39,6 @@ class Standing:
     """Of the steps done, 0 to 1."""
     details: Sequence[str]
     updated: str
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One figure of the table."""
-
-    text: str
-    best: bool
-
-
-@dataclass(frozen=True)
-class Table:
-    """Figures, grouped by direction."""
-
-    title: str
-    headings: Sequence[tuple[str, str]]
-    """Each column's name, and which way is better."""
-    groups: Sequence[tuple[str, Sequence[tuple[str, Sequence[Cell]]]]]
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -142,10 +119,20 @@ def facts(environment: dict[str, Any], status: dict[str, Any]) -> list[tuple[str
         ("versions", [listed("imgtrans", "python", "torch", "torchvision")]),
         ("plugins", [f"{short(k, 200)}: {short(v, 200)}" for k, v in plugins.items()]),
         ("platform", [short(environment.get("platform"), 200)]),
+        ("best", _best(mapping(status.get("best")))),
+        ("warnings", [short(text) for text in _texts(status.get("warnings"))]),
         ("left out", [short(reason) for reason in _texts(status.get("left_out"))]),
     ]
     kept = [(label, [line for line in lines if line]) for label, lines in rows]
     return [(label, lines) for label, lines in kept if lines]
+
+
+def _best(best: dict[str, Any]) -> list[str]:
+    """The checkpoint that the recipe's metric likes most."""
+    step, value = number(best.get("step")), number(best.get("value"))
+    if step is None or value is None:
+        return []
+    return [f"step {step:,.0f}, by {short(best.get('metric'), 60)}: {value:.4g}"]
 
 
 def _texts(value: Any) -> list[str]:
@@ -165,55 +152,3 @@ def _network(name: str, parameters: Any) -> str:
     count = number(parameters)
     known = short(parameters, 60) if count is None else f"{count:,.0f} parameters"
     return f"{spoken(name)}: {known}"
-
-
-def figures_table(content: dict[str, Any]) -> Table | None:
-    """The table of ``figures.json``; None where there is nothing to show."""
-    rows = content.get("rows")
-    rows = [row for row in rows[:ROWS] if isinstance(row, dict)] if isinstance(rows, list) else []
-    keys = list(dict.fromkeys(key for row in rows for key, value in row.items() if _figure(value)))
-    keys = keys[:12]
-    if not keys:
-        return None
-    grouped: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
-        grouped.setdefault(short(row.get("direction"), 100), []).append(row)
-    groups = [
-        (direction, [(short(row.get("what"), 200), _cells(row, keys, group)) for row in group])
-        for direction, group in grouped.items()
-    ]
-    headings = [
-        (
-            _HEADINGS.get(key, (spoken(key), 0))[0],
-            "lower is better" if _lower_is_better(key) else "higher is better",
-        )
-        for key in keys
-    ]
-    return Table(short(content.get("title"), 300), headings, groups)
-
-
-def _cells(row: dict[str, Any], keys: Sequence[str], group: Sequence[dict[str, Any]]) -> list[Cell]:
-    cells = []
-    for key in keys:
-        values = [other[key] for other in group if _figure(other.get(key))]
-        pick = min if _lower_is_better(key) else max
-        value = row.get(key)
-        best = _figure(value) and len(values) > 1 and value == pick(values)
-        cells.append(Cell(_shown(key, value), best))
-    return cells
-
-
-def _figure(value: Any) -> bool:
-    return value in (math.inf, -math.inf) or number(value) is not None
-
-
-def _lower_is_better(key: str) -> bool:
-    return not _LOWER_IS_BETTER.isdisjoint(key.lower().split("_"))
-
-
-def _shown(key: str, value: Any) -> str:
-    if value in (math.inf, -math.inf):
-        return "∞" if value > 0 else "−∞"
-    if number(value) is None:
-        return "–"
-    return f"{value:.{_HEADINGS[key][1]}f}" if key in _HEADINGS else compact(value)

@@ -67,7 +67,7 @@ def read_samples(folder: Path, domains: Sequence[str]) -> Samples | None:
     steps, pictures = [], []
     for step in wanted:
         allowed = NEWEST_BYTES if step == wanted[-1] else OLDER_BYTES
-        row = tuple(picture for slug in slugs if (picture := _picture(grids[step][slug], allowed)))
+        row = tuple(picture for slug in slugs if (picture := pack(grids[step][slug], allowed)))
         if len(row) == len(slugs):  # else one is not whole: still being written, or damaged
             steps.append(step)
             pictures.append(row)
@@ -119,7 +119,8 @@ def _direction(slug: str, domains: Sequence[str], count: int) -> Direction:
     return Direction(slug, f"{source} to {target}", columns if count > 1 else columns[:2])
 
 
-def _picture(path: Path, allowed: int) -> Picture | None:
+def pack(path: Path, allowed: int) -> Picture | None:
+    """A grid in at most ``allowed`` bytes; None where it is missing or not whole."""
     try:
         about = path.stat()
     except OSError:

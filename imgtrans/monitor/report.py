@@ -16,17 +16,18 @@ from typing import TYPE_CHECKING, Any, Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from imgtrans.monitor.charts import COLOURS, HEIGHT, WIDTH, loss_charts, scalar_charts
+from imgtrans.monitor.charts import COLOURS, HEIGHT, WIDTH, loss_charts, scalar_charts, score_charts
 from imgtrans.monitor.curves import metrics_of
 from imgtrans.monitor.facts import (
     domains_of,
     facts,
-    figures_table,
     read_json,
     read_recipe_text,
     short,
     standing,
 )
+from imgtrans.monitor.figures import figures_of
+from imgtrans.monitor.folder import SCORES
 from imgtrans.monitor.pictures import read_samples
 
 if TYPE_CHECKING:
@@ -72,9 +73,11 @@ def _content(folder: Path) -> dict[str, Any]:
     status = read_json(folder / "status.json")
     metrics = metrics_of((folder / "metrics.jsonl").absolute())
     metrics.read()
+    measured = metrics_of((folder / SCORES).absolute())
+    measured.read()
     domains = domains_of(environment)
     samples = read_samples((folder / "samples").absolute(), domains)
-    losses, scalars = loss_charts(metrics), scalar_charts(metrics)
+    losses, scores, scalars = loss_charts(metrics), score_charts(measured), scalar_charts(metrics)
     script, style = _text("report.js"), _text("report.css")
     return {
         "name": short(environment.get("name"), 200) or folder.absolute().name,
@@ -84,13 +87,14 @@ def _content(folder: Path) -> dict[str, Any]:
         "resume": short(environment.get("resume"))
         or f"imgtrans run --resume {shlex.quote(str(folder))}",
         "samples": samples,
-        "figures": figures_table(read_json(folder / "figures.json")),
+        "figures": figures_of(folder, read_json(folder / "figures.json")),
+        "scores": scores,
         "losses": losses,
         "scalars": scalars,
         "left_out": len(metrics.left_out),
         "facts": facts(environment, status),
         "recipe": read_recipe_text(folder / "recipe.toml"),
-        "data": _data(samples, [*losses, *scalars]),
+        "data": _data(samples, [*losses, *scores, *scalars]),
         "box": (WIDTH, HEIGHT),
         "colours": COLOURS,
         "script": Markup(script),  # noqa: S704 - our own files
