@@ -28,7 +28,8 @@ CPU = torch.device("cpu")
 
 def tiny_recipe(*, train: Mapping[str, object] | None = None, **tables: object) -> Recipe:
     """The public one, where every table given takes the whole place of its own, losses too."""
-    return Recipe(**(dict(testing.tiny_recipe(train=train)) | tables))  # type: ignore[arg-type]
+    base = testing.tiny_recipe(train=train, metric=tables.get("metric", {}))
+    return Recipe(**(dict(base) | tables))  # type: ignore[arg-type]
 
 
 def tiny_paper_recipe(**changes: object) -> Recipe:

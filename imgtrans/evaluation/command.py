@@ -11,7 +11,7 @@ from imgtrans.evaluation import Evaluator, build_metrics, every_metric, show_fig
 from imgtrans.inference import load_model
 from imgtrans.monitor.folder import RunFolder
 from imgtrans.monitor.report import write_report
-from imgtrans.problems import DataNotFoundError, NoHeldOutError, RecipeError
+from imgtrans.problems import DataNotFoundError, ImgtransError, NoHeldOutError, RecipeError
 from imgtrans.recipe import load_recipe
 
 if TYPE_CHECKING:
@@ -92,7 +92,14 @@ class _Images:
 
 def _find(recipe: Recipe, display: Display) -> _Images:
     """The images to measure on; those to train on only tell colours, and may be missing."""
-    dataset = recipe.dataset.prepare(recipe.domains, display.say)
+    dataset = recipe.dataset
+    try:
+        dataset = dataset.prepare(recipe.domains, display.say)
+    except DataNotFoundError as error:
+        try:
+            dataset.build("test", recipe.domains)
+        except ImgtransError:
+            raise error from None
     recipe = recipe.model_copy(update={"dataset": dataset})
     train: Images | None = None
     with suppress(DataNotFoundError):
@@ -124,7 +131,7 @@ def _recipe(model: Translator, other: str | None, data: Path | None) -> Recipe:
                 f"--data {data}: {type(own.dataset).__name__} images are not read from a folder"
             )
             raise RecipeError(message)
-        own = own.model_copy(update={"dataset": own.dataset.model_copy(update={"root": data})})
+        own = own.model_copy(update={"dataset": own.dataset.model_copy(update={"root": str(data)})})
     size, multiple = own.dataset.image_size, model.multiple
     if size % multiple:
         message = f"[dataset] image_size = {size} must be a multiple of {multiple} for this model"

@@ -42,7 +42,10 @@ class Translated:
             RecipeError: these images have none; the metric must say ``needs_truth``.
         """
         if self._truth is None:
-            message = "a metric asks for the truth of images that have no counterpart"
+            message = (
+                "a metric asks for the truth, but these images have no counterparts; let it say "
+                "needs_truth = True"
+            )
             raise RecipeError(message)
         return self._truth
 
@@ -55,7 +58,10 @@ class Translated:
         """
         back = self._direction.back if self._direction is not None else None
         if back is None or self._direction is None:
-            message = "a metric asks for translations back, for which there is no generator"
+            message = (
+                "a metric asks for translations back, for which there is no generator; let it say "
+                "needs_reconstruction = True"
+            )
             raise RecipeError(message)
         return through(back, self._direction, self.fake)
 
