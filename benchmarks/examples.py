@@ -119,9 +119,11 @@ def _read(run: Path) -> dict[str, Any]:
     last = json.loads((run / "metrics.jsonl").read_text("utf-8").splitlines()[-1])
     return {
         "figures": {
-            row["direction"]: {"psnr_db": row["psnr_db"], "ssim": row["ssim"]}
-            for row in figures["rows"]
-            if row["what"] == "translated"
+            way.replace("_", " "): {
+                key: figures["metrics"][name]["scores"][way]["translated"]["value"]
+                for key, name in (("psnr_db", "psnr"), ("ssim", "ssim"))
+            }
+            for way in figures["metrics"]["psnr"]["scores"]
         },
         "losses": last["losses"],
         "parameters": here["networks"]["generators.summer_to_winter"],

@@ -18,11 +18,11 @@ from statistics import mean
 
 import click
 import torch
+from imgtrans_metrics.against_truth import psnr
 from imgtrans_seasons import SUMMER, WINTER, Landscapes, Scenes
 
 from imgtrans import load_model
 from imgtrans.data import to_range
-from imgtrans.evaluation import psnr
 
 
 @click.command()
@@ -34,15 +34,13 @@ def main(run: Path) -> None:
     if not isinstance(dataset, Landscapes):
         message = f"{run} was not trained on landscapes"
         raise click.UsageError(message)
-    rows = json.loads((run / "figures.json").read_text("utf-8"))["rows"]
-    figures = {(row["direction"], row["what"]): row["psnr_db"] for row in rows}
+    figures = json.loads((run / "figures.json").read_text("utf-8"))["metrics"]["psnr"]["scores"]
     promises, gains = {}, []
     train = dataset.build("train", model.recipe.domains)
     for index, name in enumerate(model.directions):
         direction = name.replace("_to_", " to ")
         there, before, match = (
-            figures[direction, what]
-            for what in ("translated", "untranslated input", "colour match")
+            figures[name][what]["value"] for what in ("translated", "untranslated", "colour match")
         )
         shown = (train.x, train.y)[index]
         assert isinstance(shown, Scenes)

@@ -187,6 +187,8 @@ class _Run:
         self.clock.begin(float(self.folder.read("status.json").get("seconds", 0.0)))
         if self.done or self.trainer.step % self.recipe.train.sample_every == 0:
             self.journal.sample(self.samples)  # at the start; and where a killed run had not yet
+        if not self.done and self.trainer.step and self.judging.due(self.trainer.step):
+            self.judging.measure(self.trainer, self.journal, self.saver)
         self.journal.report(now=True)
         if not self.done:
             self.display.start("step", self.steps, self.trainer.step)

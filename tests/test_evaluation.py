@@ -17,6 +17,7 @@ from imgtrans.cli import main
 from imgtrans.components import Images
 from imgtrans.data import HeldOutImages, to_range
 from imgtrans.evaluation import Evaluator, Translated, build_metrics, command, references
+from imgtrans.evaluation.colours import ColourMatch
 from imgtrans.evaluation.measuring import mean
 from imgtrans.monitor.display import Display
 from imgtrans.running import run
@@ -50,6 +51,24 @@ def of_paired(**metrics):
 
 def stacked(images):
     return torch.stack([to_range(images[index]) for index in range(len(images))])
+
+
+def test_a_colour_match_moves_mean_and_deviation():
+    source, target = torch.rand(4, 3, 8, 8) - 0.5, torch.rand(4, 3, 8, 8) * 0.2
+    matched = ColourMatch.fit(source, target)(source)
+    assert matched.mean().item() == pytest.approx(target.mean().item(), abs=0.01)
+    assert matched.std().item() == pytest.approx(target.std().item(), abs=0.01)
+
+
+def test_a_colour_match_is_fitted_to_training_images_of_its_own_direction():
+    recipe = of_paired(error=Error())
+    scores = figures_of(recipe).scores["error"]
+    train, test = (PAIRED.build(split, DOMAINS) for split in ("train", "test"))
+    known, held = ([stacked(images.x), stacked(images.y)] for images in (train, test))
+    for way, one, other in (("summer_to_winter", 0, 1), ("winter_to_summer", 1, 0)):
+        matched = ColourMatch.fit(known[one], known[other])(held[one])
+        expected = (matched - held[other]).abs().mean().item()
+        assert scores[way]["colour match"].score.value == pytest.approx(expected, abs=1e-5)
 
 
 def test_every_metric_is_measured_in_both_directions_beside_simpler_translations():
@@ -349,7 +368,7 @@ def test_a_resumed_run_remembers_its_best_checkpoint(monkeypatch):
     assert [step for step, _ in scores_of()] == [1, 2]  # a run that stops does not measure
     monkeypatch.setattr(Falling, "build", lambda self: Brightness().build())
     assert quiet_run(recipe, resume=Path("runs/tiny")) == 0
-    assert [step for step, _ in scores_of()] == [1, 2, 4, 5]
+    assert [step for step, _ in scores_of()] == [1, 2, 3, 4, 5]
     assert (Path("runs/tiny/checkpoints") / checkpoint.name_of(2)).exists() or any(
         value < 0 for _, scores in scores_of() for value in scores.values()
     )

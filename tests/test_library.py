@@ -32,9 +32,10 @@ def python(*arguments):
 
 
 def test_a_recipe_of_objects_trains_and_gives_its_folder_figures_and_model():
-    done = run(tiny_recipe(train={"steps": 2}), quiet=True)
+    metric = {"cycle": "metrics/cycle-error"}
+    done = run(tiny_recipe(train={"steps": 2}, metric=metric), quiet=True)
     assert done == Run(Path("runs/tiny"))
-    assert done.figures["rows"]
+    assert done.figures["metrics"]["cycle"]["scores"]["summer_to_winter"]["translated"]
     assert done.model().directions == ("summer_to_winter", "winter_to_summer")
 
 

@@ -88,7 +88,16 @@ def test_any_file_may_be_missing(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[1]", "null", '{"rows": [3], "step": "x"}', '{"s": 1']
+    "content",
+    [
+        "",
+        "{",
+        "[1]",
+        "null",
+        '{"metrics": {"a": [3]}, "step": "x"}',
+        '{"metrics": {"a": {"scores": {"b": 3}}}}',
+        '{"s": 1',
+    ],
 )
 def test_any_json_file_may_be_broken(tmp_path, content):
     fabricate(tmp_path)
@@ -197,7 +206,10 @@ def test_nothing_in_the_folder_becomes_markup(tmp_path):
     put(tmp_path, "environment", **texts, domains=[NASTY, "b"], networks={NASTY: NASTY},
         plugins={NASTY: NASTY}, command=[NASTY])  # fmt: skip
     put(tmp_path, "status", state="failed", message=NASTY, updated=NASTY, started=NASTY)
-    put(tmp_path, "figures", title=NASTY, rows=[{"direction": NASTY, "what": NASTY, NASTY: 1}])
+    nasty = {"title": NASTY, "unit": NASTY, "better": NASTY, "judge": {"name": NASTY, "sha256": NASTY},
+             "scores": {NASTY: {NASTY: {"value": NASTY}}}}  # fmt: skip
+    put(tmp_path, "figures", title=NASTY, metrics={NASTY: nasty}, not_measured={NASTY: NASTY},
+        extremes={NASTY: {"metric": NASTY, "best": [{"name": NASTY}], "columns": [NASTY]}})  # fmt: skip
     tags = _Tags(page_of(tmp_path)).found
     assert [tag for tag, _ in tags].count("script") == 2
     assert not [tag for tag, attributes in tags if "onerror" in attributes]
@@ -314,17 +326,27 @@ def test_the_title_names_the_run_and_its_state(tmp_path):
     assert "<title>toy run – running, step 30 of 100</title>" in page
 
 
-def test_figures_are_grouped_with_the_best_of_each_direction_bold(tmp_path):
-    rows = [
-        {"direction": "a to b", "what": "translated", "psnr_db": 18.2, "lpips": 0.2},
-        {"direction": "a to b", "what": "untranslated", "psnr_db": 12.0, "lpips": 0.6},
-        {"direction": "b to a", "what": "translated", "psnr_db": 9.0, "lpips": float("nan")},
-        {"direction": "b to a", "what": "untranslated", "psnr_db": float("inf"), "lpips": 0.5},
-    ]
-    put(tmp_path, "figures", title="Against the truth", rows=rows)
+def test_figures_have_a_table_for_each_direction_with_the_best_of_each_row_bold(tmp_path):
+    near = {"translated": {"value": 18.2, "low": 18.0, "high": 18.4}, "untranslated": {"value": 12}}
+    far = {"translated": {"value": 0.2}, "untranslated": {"value": 0.6}}
+    metrics = {
+        "psnr": {"title": "PSNR", "unit": "dB", "better": "higher", "scores": {"a_to_b": near}},
+        "lpips": {"better": "lower", "scores": {"a_to_b": far, "b_to_a": far},
+                  "judge": {"name": "Net", "sha256": "abcdefgh" * 8}},
+        "light": {"better": "neither", "scores": {"b_to_a": {"translated": {"value": 1}}}},
+    }  # fmt: skip
+    put(tmp_path, "figures", title="On 5 images", step=7, metrics=metrics,
+        not_measured={"fid": "no weights"})  # fmt: skip
     page = page_of(tmp_path)
-    assert re.findall(r"<td class=\"number\"><strong>(.*?)</strong>", page) == ["18.20", "0.2", "∞"]
-    assert "a to b translated 18.20 0.2 untranslated 12.00 0.6 b to a" in words_of(page)
+    bold = re.findall(r"<td class=\"number\"><strong>(.*?)</strong>", page)
+    assert bold == ["18.20 ± 0.20", "0.2", "0.2"]
+    words = words_of(page)
+    assert "On 5 images, after step 7" in words
+    assert (
+        "a to b metric translated untranslated PSNR (dB) higher is better 18.20 ± 0.20 12" in words
+    )
+    assert "lpips lower is better, Net abcdefgh 0.2 0.6 light 1" in words
+    assert "Not measured: fid: no weights" in words
 
 
 def test_a_page_that_cannot_be_written_leaves_the_one_before(tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ import pytest
 import torch
 from imgtrans_cyclegan import CycleConsistency, LeastSquares, UnpairedFolders
 from imgtrans_seasons import TEST_SCENES_FROM, Scenes
+from judges import Cycle
 from PIL import Image
 from toys import tiny_recipe
 
@@ -62,7 +63,7 @@ def test_a_run_leaves_all_that_it_promises():
     folder = Path("runs/tiny")
     assert [line["step"] for line in metrics(folder)] == list(range(1, 9))
     assert {path.name for path in folder.iterdir() if not path.name.startswith(".")} == {
-        "recipe.toml", "environment.json", "status.json", "metrics.jsonl", "figures.json",
+        "recipe.toml", "environment.json", "status.json", "metrics.jsonl",
         "samples", "checkpoints", "model.safetensors", "report.html",
     }  # fmt: skip
     assert (folder / "samples/step-00000004-summer-to-winter.png").is_file()
@@ -142,7 +143,8 @@ def test_a_finished_run_has_nothing_to_do(capsys):
 
 @pytest.mark.parametrize("missing", ["model.safetensors", "figures.json", "report.html"])
 def test_a_run_killed_between_its_last_step_and_its_end_is_finished_by_resuming(missing):
-    quiet_run(short())
+    judged = short().model_copy(update={"metric": {"cycle": Cycle()}})
+    quiet_run(judged)
     folder = Path("runs/tiny")
     (folder / missing).unlink()
     last = folder / "samples/step-00000008-summer-to-winter.png"
@@ -150,8 +152,9 @@ def test_a_run_killed_between_its_last_step_and_its_end_is_finished_by_resuming(
     last.unlink()
     status = json.loads((folder / "status.json").read_text())
     (folder / "status.json").write_text(json.dumps(status | {"state": "running"}))
-    assert quiet_run(short(), resume=True) == 0
+    assert quiet_run(judged, resume=True) == 0
     assert (folder / missing).is_file()
+    assert len((folder / "scores.jsonl").read_text().splitlines()) == 1
     assert last.read_bytes() == picture
     assert json.loads((folder / "status.json").read_text())["state"] == "done"
     assert [line["step"] for line in metrics(folder)] == list(range(1, 9))
@@ -294,10 +297,11 @@ def test_held_out_images_that_are_broken_are_warned_of_and_kept_for_the_report(m
 
     monkeypatch.setattr(Scenes, "__getitem__", broken)
     dataset = tiny_recipe().dataset.model_copy(update={"broken_images": "skip"})
-    assert quiet_run(short().model_copy(update={"dataset": dataset})) == 0
+    judged = {"dataset": dataset, "metric": {"cycle": Cycle()}}
+    assert quiet_run(short().model_copy(update=judged)) == 0
     assert "the second scene is broken" in capsys.readouterr().err
     figures = json.loads(Path("runs/tiny/figures.json").read_text())
-    assert "2 held-out pairs" in figures["title"]
+    assert figures["images"] == {"summer": 2, "winter": 2}
     status = json.loads(Path("runs/tiny/status.json").read_text())
     assert status["left_out"] == ["the second scene is broken"]
     assert "the second scene is broken" in Path("runs/tiny/report.html").read_text()

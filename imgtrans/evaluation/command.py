@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,8 +102,10 @@ def _find(recipe: Recipe, display: Display) -> _Images:
             raise error from None
     recipe = recipe.model_copy(update={"dataset": dataset})
     train: Images | None = None
-    with suppress(DataNotFoundError):
+    try:
         train = dataset.build("train", recipe.domains)
+    except ImgtransError as error:
+        display.say(f"without training images, which tell colours: {str(error).splitlines()[0]}")
     try:
         return _Images(recipe, dataset.build("test", recipe.domains), train, held_out=True)
     except NoHeldOutError as error:

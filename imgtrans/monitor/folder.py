@@ -156,7 +156,7 @@ class RunFolder:
         Returns:
             How many of the steps up to it the log holds: all, unless somebody changed it.
         """
-        _cut(self.path / SCORES, step)
+        _cut(self.path / SCORES, step - 1)  # the checkpoint's own step is measured again
         return _cut(self.path / METRICS, step)
 
 

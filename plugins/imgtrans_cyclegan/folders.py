@@ -140,16 +140,22 @@ class UnpairedFolders(Dataset):
         folder_x, folder_y = self._folders(root, split, domains)
         _refuse_shared(domains, (folder_x, folder_y))
         if split == "test":
-            for domain, test, train in zip(
-                domains, (folder_x, folder_y), self._folders(root, "train", domains), strict=True
-            ):
-                _refuse_shared(
-                    (f"the training images of {domain}", "its test images"), (train, test)
-                )
+            self._refuse_training_images(root, domains, (folder_x, folder_y))
         x, y = (listed(folder, root, self.channels) for folder in (folder_x, folder_y))
         for images in (x, y):
             self._check_sizes(images)
         return Images(x, y, paired=False)
+
+    def _refuse_training_images(
+        self, root: Path, domains: tuple[str, str], tests: tuple[Path, Path]
+    ) -> None:
+        """Raise where images are both held out and trained on; to measure a model none need be."""
+        for layout in self._layouts(domains):
+            if _are_there(root, layout["train"]):
+                for domain, test, train in zip(domains, tests, layout["train"], strict=True):
+                    names = (f"the training images of {domain}", "its test images")
+                    _refuse_shared(names, (root / str(train), test))
+                return
 
     def _layouts(self, domains: tuple[str, str]) -> list[_Layout]:
         """What each layout calls the folders; the keys leave no other where one of them is set."""
@@ -191,6 +197,10 @@ class UnpairedFolders(Dataset):
                 return root / str(pair[0]), root / str(pair[1])
             names = [pair]
             break
+        else:  # somebody else's test images, to measure a model on
+            there = [pair for pair in names if split == "test" and _are_there(root, pair)]
+            if len(there) == 1:
+                return root / str(there[0][0]), root / str(there[0][1])
         raise self._missing_folders(root, split, names)
 
     def _missing_folders(
