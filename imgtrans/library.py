@@ -29,7 +29,7 @@ class Run:
 
     @property
     def figures(self) -> dict[str, Any] | None:
-        """PSNR in dB and SSIM beside two baselines; None where held-out images have no truth."""
+        """What its metrics measured at its end; None where the recipe names none."""
         file = self.folder / "figures.json"
         if not file.exists():
             return None

@@ -206,10 +206,12 @@ def test_nothing_in_the_folder_becomes_markup(tmp_path):
     put(tmp_path, "environment", **texts, domains=[NASTY, "b"], networks={NASTY: NASTY},
         plugins={NASTY: NASTY}, command=[NASTY])  # fmt: skip
     put(tmp_path, "status", state="failed", message=NASTY, updated=NASTY, started=NASTY)
-    nasty = {"title": NASTY, "unit": NASTY, "better": NASTY, "judge": {"name": NASTY, "sha256": NASTY},
+    nasty = {"title": NASTY, "unit": NASTY, "better": NASTY,
+             "judge": {"name": NASTY, "sha256": NASTY},
              "scores": {NASTY: {NASTY: {"value": NASTY}}}}  # fmt: skip
+    extremes = {NASTY: {"metric": NASTY, "best": [{"name": NASTY}], "columns": [NASTY]}}
     put(tmp_path, "figures", title=NASTY, metrics={NASTY: nasty}, not_measured={NASTY: NASTY},
-        extremes={NASTY: {"metric": NASTY, "best": [{"name": NASTY}], "columns": [NASTY]}})  # fmt: skip
+        extremes=extremes)  # fmt: skip
     tags = _Tags(page_of(tmp_path)).found
     assert [tag for tag, _ in tags].count("script") == 2
     assert not [tag for tag, attributes in tags if "onerror" in attributes]
