@@ -1,5 +1,6 @@
 """The kit for plugin authors: the reference passes, and every check catches what it is for."""
 
+import importlib
 import random
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import torch
 from imgtrans_cyclegan import Convolutional, CycleConsistency, LeastSquares, Residual
 from unusual_components import UNUSUAL
 from wrong_components import WRONG
+from wrong_components.measures import changed
 
 from imgtrans.components import KINDS
 from imgtrans.plugins import registry
@@ -21,6 +23,7 @@ from imgtrans.testing import (
     run_imgtrans,
     tiny_recipe,
     toy_images,
+    translated_of,
     translation_of,
 )
 
@@ -73,8 +76,9 @@ def test_what_is_unusual_and_right_passes(what):
 
 def test_checks_leave_a_tests_own_random_numbers_alone():
     before = random.getstate(), torch.get_rng_state().tolist()
-    for check in checks_of(UNUSUAL["sometimes"])[-3:]:
-        check(UNUSUAL["sometimes"])
+    for what in ("sometimes", "of some", "quantised"):
+        for check in checks_of(UNUSUAL[what])[-3:]:
+            check(UNUSUAL[what])
     after = random.getstate(), torch.get_rng_state().tolist()
     assert before == after
 
@@ -214,6 +218,32 @@ def test_images_that_are_not_given_are_others_of_the_same_shape(given):
     assert all(other.shape == images.shape and other.dtype == images.dtype for other in others)
     assert not torch.equal(translation.source, translation.target)
     assert LeastSquares().build().discriminators(translation).isfinite()
+
+
+def test_a_metric_is_called_on_given_images():
+    images = toy_images(3, (8, 12), 1)
+    translated = translated_of(source=images, fake=images + 0.25, reconstructed=images - 0.5)
+    assert changed(translated).tolist() == pytest.approx([0.25] * 3)
+    assert torch.equal(translated.reconstructed, images - 0.5)
+    assert translated.truth.shape == images.shape
+    assert not torch.equal(translated.truth, images)
+
+
+def test_what_a_metric_is_not_given_is_made_without_gradients():
+    images = toy_images(1, (8, 12), 1)
+    translated = translated_of(truth=images)
+    made = (translated.source, translated.fake, translated.reconstructed)
+    assert all(image.shape == images.shape and not image.requires_grad for image in made)
+    assert not torch.equal(translated.source, translated.fake)
+    with pytest.raises(TypeError, match="no image called 'target'"):
+        translated_of(target=images)
+
+
+def test_torch_is_hidden_from_a_judge_and_comes_back():
+    component, _ = WRONG["says_which_it_is, torch"]
+    with pytest.raises(CheckError, match="import of torch halted"):
+        checks_of(component)[len(every.CHECKS)](component)
+    assert importlib.import_module("torch.nn") is torch.nn
 
 
 def test_a_tiny_recipe_takes_a_component_of_any_kind():

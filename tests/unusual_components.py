@@ -6,8 +6,17 @@ import torch
 from torch import nn
 from wrong_components.losses import loss
 from wrong_components.making import block, discriminator, generator, tanh
+from wrong_components.measures import Look, comparison, metric, network
 
-from imgtrans import Dataset, Field, Images, NoHeldOutError, RecipeError
+from imgtrans import (
+    Dataset,
+    Field,
+    Images,
+    Metric,
+    NoHeldOutError,
+    RecipeError,
+    Score,
+)
 
 
 class Sometimes(nn.Module):
@@ -86,6 +95,65 @@ class Colours(Dataset):
         return Images(Grey(self.channels, torch.float16), Grey(self.channels, torch.float16))
 
 
+class Whole(nn.Module):
+    """How many pixels are brighter than before: a module, and whole numbers."""
+
+    def forward(self, translated):
+        return (translated.fake > translated.source).sum((1, 2, 3))
+
+
+class Against(Metric):
+    """The error against the truth or the source, as a field says."""
+
+    better = "lower"
+    unit = "of 2"
+    to: str = Field(default="truth", description="truth or source")
+
+    @property
+    def needs_truth(self):
+        return self.to == "truth"
+
+    def build(self):
+        return lambda t: (t.fake - getattr(t, self.to)).abs().mean((1, 2, 3))
+
+    def warning(self, score):
+        return "nothing is right" if score.value > 1 else None
+
+
+def way_back(t):
+    """Decibels, of which identical images have 100."""
+    return -10 * (t.source - t.reconstructed).square().mean((1, 2, 3)).clamp_min(1e-10).log10()
+
+
+def of_some(fakes, reals):
+    """The distance of random halves, several times, and where it lies."""
+    drawn = [[s[torch.randperm(len(s))[: len(s) // 2]] for s in (fakes, reals)] for _ in range(9)]
+    apart = torch.stack([(a.mean(0) - b.mean(0)).norm() for a, b in drawn])
+    return Score(apart.mean().item(), apart.min().item(), apart.max().item())
+
+
+def variety(fakes, reals):
+    """Asks nothing of the real images."""
+    return Score(torch.pdist(fakes).mean().item())
+
+
+class Quantised(Look):
+    """A network with norms and dropout that first makes 256 steps of each colour."""
+
+    def __init__(self, function):
+        super().__init__(function)
+        self.layers = nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5), nn.Dropout())
+        for number, weight in enumerate(self.layers.parameters()):
+            nn.init.constant_(weight, (number + 1) / 9)
+        self.eval().requires_grad_(requires_grad=False)
+
+
+def sees(network, images):
+    bytes_ = (images * 127.5 + 127.5).round().to(torch.uint8)
+    sized = nn.functional.interpolate(bytes_.float(), (32, 32), mode="bilinear", antialias=True)
+    return network.layers(sized / 255).amax((2, 3))
+
+
 UNUSUAL = {
     "sometimes": block(None, Sometimes),
     "in place": block(in_place),
@@ -97,5 +165,11 @@ UNUSUAL = {
     "hinge": loss(hinge, lambda t: sum(s.relu().mean() for s in t.discriminate(t.target))),
     "radiographs": Radiographs,
     "halves": Colours,
+    "whole numbers": metric(Whole(), better="neither", judges_inputs=False),
+    "as a field says": Against,
+    "way back": metric(way_back, better="higher", unit="dB", needs_reconstruction=True),
+    "of some": comparison(of_some),
+    "variety": comparison(variety, better="higher"),
+    "quantised": network(sees, Quantised),
 }
 """Component by what is unlike others."""

@@ -35,11 +35,24 @@ from imgtrans.components import Component, kind_name
 from imgtrans.hooks import HOOKS
 from imgtrans.plugins import registry
 from imgtrans.plugins.offers import check_hooks, check_offer
-from imgtrans.testing import data, discriminators, every, generators, losses
+from imgtrans.testing import (
+    data,
+    discriminators,
+    every,
+    feature_networks,
+    generators,
+    losses,
+    metrics,
+)
 from imgtrans.testing.command_line import Outcome, run_imgtrans
 from imgtrans.testing.errors import CheckError
 from imgtrans.testing.examples import Given, by_class, example, with_given
-from imgtrans.testing.material import toy_folder, toy_images, translation_of
+from imgtrans.testing.material import (
+    toy_folder,
+    toy_images,
+    translated_of,
+    translation_of,
+)
 from imgtrans.testing.recipes import tiny_recipe
 
 if TYPE_CHECKING:
@@ -58,6 +71,7 @@ __all__ = (
     "tiny_recipe",
     "toy_folder",
     "toy_images",
+    "translated_of",
     "translation_of",
 )
 
@@ -117,4 +131,6 @@ _OF_KIND: dict[str, tuple[Check, ...]] = {
     "residual_block": generators.RESIDUAL_BLOCK,
     "loss": losses.CHECKS,
     "dataset": data.CHECKS,
+    "metric": metrics.CHECKS,
+    "feature_network": feature_networks.CHECKS,
 }

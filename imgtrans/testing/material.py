@@ -12,12 +12,20 @@ import torch
 from torch import Tensor, nn
 
 from imgtrans.building import seeded
+from imgtrans.evaluation import Translated
 from imgtrans.translation import Direction, Translation
 
 
 def toy_images(count: int = 2, size: tuple[int, int] = (64, 64), channels: int = 3) -> Tensor:
     """``count×channels×H×W`` float32 in [-1, 1]: the same random pixels at every call."""
     return _pixels((count, channels, *size), 0)
+
+
+def three_unlike() -> Tensor:
+    """``3×3×64×64`` in [-1, 1]: random pixels of full, half and a quarter of the contrast."""
+    contrast, brightness = torch.tensor([[1.0, 0.5, 0.25], [0.0, 0.4, -0.6]]).view(2, 3, 1, 1, 1)
+    images: Tensor = toy_images(3) * contrast + brightness
+    return images
 
 
 def _pixels(shape: tuple[int, ...], seed: int) -> Tensor:
@@ -105,3 +113,33 @@ def scaled_translation(scales: int, **images: Tensor) -> Translation:
     translation = Translation(direction, source, target)
     translation.__dict__.update(images)
     return translation
+
+
+def translated_of(**images: Tensor) -> Translated:
+    """A `Translated` batch of given images, to test a metric without a model.
+
+    Args:
+        images: any of source, fake, truth, reconstructed, each ``N×C×H×W``. Source and truth are
+            toy images where they are left out, of the shape of those given; the others are made
+            from them by networks of a few parameters.
+
+    Raises:
+        TypeError: metrics see no image of that name.
+    """
+    names = ("source", "fake", "truth", "reconstructed")
+    for name in images:
+        if name not in names:
+            message = f"metrics see no image called {name!r} (they see {', '.join(names)})"
+            raise TypeError(message)
+    like = next(iter(images.values()), toy_images())
+    source, truth = (
+        images.pop(name, _pixels(tuple(like.shape), seed).to(like))
+        for seed, name in enumerate(("source", "truth"), start=1)
+    )
+    channels = like.shape[1]
+    there, back = _Tint(channels).to(like), _Tint(channels).to(like)
+    with torch.no_grad():
+        fake = images.pop("fake") if "fake" in images else there(source)
+    translated = Translated(source, fake, truth, Direction("x_to_y", there, back))
+    translated.__dict__.update(images)
+    return translated
