@@ -44,9 +44,12 @@ TABLES: Final[dict[str, str]] = {
     "loss": "loss.{}",
     "dataset": "dataset",
     "metric": "metric.{}",
-    "feature_network": "metric.{}.features",
+    "feature_network": "metric.kid.features",
 }
 """The table of a recipe that each kind stands in; ``{}`` is a name of one's choice."""
+
+AROUND: Final[dict[str, str]] = {"feature_network": '[metric.kid]\nuse = "metrics/kid"\n\n'}
+"""What a recipe must say for that table to belong to something; other recipes say the rest."""
 
 
 @hookspec

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from string import Template
 from typing import TYPE_CHECKING, Final
 
-from imgtrans.hooks import HOOKS, TABLES
+from imgtrans.hooks import AROUND, HOOKS, TABLES
 from imgtrans.problems import RecipeError
 
 if TYPE_CHECKING:
@@ -39,8 +39,19 @@ _PUBLIC: Final = {
     "residual_block": ["ResidualBlock"],
     "loss": ["Loss"],
     "dataset": ["Dataset", "Images", "Split"],
+    "metric": ["Metric"],
+    "feature_network": ["FeatureNetwork", "Judge"],
 }
 """What a kind's module needs of imgtrans when it is imported."""
+
+_STANDARD: Final = {
+    "dataset": ["from dataclasses import dataclass, replace"],
+    "feature_network": ["from hashlib import sha256", "from pathlib import Path"],
+}
+"""And of Python."""
+
+_TYPES: Final = {"loss": ["Term", "Translation"], "metric": ["PerImage", "Translated"]}
+"""And what it needs of imgtrans for its annotations only."""
 
 
 def new_plugin(name: str, kinds: Sequence[str], into: Path) -> list[Path]:
@@ -117,6 +128,7 @@ def _words(name: str, module: str, kinds: Sequence[str]) -> dict[str, str]:
     nouns = ", ".join(names).capitalize()
     snippets = (
         f'\n```toml\nextends = "quickstart"\nname = "{name}"\n\n'
+        f"{AROUND.get(kind, '')}"
         f'[{TABLES[kind].format(name)}]\nuse = "{name}/{name}"\n{_KEYS.get(kind, "")}```\n'
         for kind in kinds
     )
@@ -133,14 +145,16 @@ def _words(name: str, module: str, kinds: Sequence[str]) -> dict[str, str]:
 
 def _module(kinds: Sequence[str]) -> str:
     """The plugin's module: imports, one component per kind, one hook per kind."""
-    words = {
-        "dataclass": "from dataclasses import dataclass, replace\n" if "dataset" in kinds else ""
-    }
-    words["imports"] = _imports({name for kind in kinds for name in _PUBLIC[kind]})
-    words["types"] = "    from imgtrans import Term, Translation\n" if "loss" in kinds else ""
-    tensor = {"residual_block", "loss", "dataset"} & set(kinds)
-    module = {"residual_block", "generator", "discriminator"} & set(kinds)
+    standard = (line for kind in kinds for line in _STANDARD.get(kind, ()))
+    types = sorted(name for kind in kinds for name in _TYPES.get(kind, ()))
+    tensor = {"residual_block", "loss", "dataset", "metric", "feature_network"} & set(kinds)
+    module = {"residual_block", "generator", "discriminator", "feature_network"} & set(kinds)
     torch = ["Tensor"] * bool(tensor) + ["nn"] * bool(module)
+    words = {
+        "standard": "".join(f"{line}\n" for line in standard),
+        "imports": _imports({name for kind in kinds for name in _PUBLIC[kind]}),
+        "types": f"    from imgtrans import {', '.join(types)}\n" if types else "",
+    }
     words["types"] += f"    from torch import {', '.join(torch)}\n"
     components = [_template(f"kinds/{kind}.txt") for kind in kinds]
     words["parts"] = "\n\n".join([*components, *(_hook(kind) for kind in kinds)])

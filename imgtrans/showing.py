@@ -10,7 +10,7 @@ import tomli_w
 
 from imgtrans.components import kind_name, kind_noun
 from imgtrans.fields import defaults_of, model_schema
-from imgtrans.hooks import TABLES
+from imgtrans.hooks import AROUND, TABLES
 from imgtrans.plugins import registry
 from imgtrans.problems import as_toml
 from imgtrans.recipe import shipped_recipes
@@ -82,7 +82,7 @@ def _parameters(component: type[Component]) -> Iterator[dict[str, Any]]:
             "required": field.is_required(),
             "default": "" if field.is_required() else default,
             "description": " ".join((field.description or "").split()),
-            "resume": "free" if is_free(field) else "fixed",
+            "resume": "free" if is_free(field) or not component.trains else "fixed",
         }
 
 
@@ -127,7 +127,8 @@ def _recipe_table(name: str, component: type[Component], parameters: list[dict[s
         for p in parameters
         if p["required"]
     )
-    return f"{first}{use}{use_line}\n{wanted}{rest}"
+    around = AROUND.get(kind_name(component), "")
+    return f"{around}{first}{use}{use_line}\n{wanted}{rest}"
 
 
 def component_lines(facts: dict[str, Any]) -> Iterator[str]:

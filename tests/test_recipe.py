@@ -9,7 +9,14 @@ from imgtrans_cyclegan.folders import Download
 from pydantic import BaseModel, model_validator
 from toys import tiny_paper_recipe, tiny_recipe
 
-from imgtrans.components import KINDS, Component, PerDirection
+from imgtrans.components import (
+    KINDS,
+    Component,
+    FeatureNetwork,
+    Metric,
+    PerDirection,
+    ResidualBlock,
+)
 from imgtrans.plugins import registry
 from imgtrans.problems import RecipeError
 from imgtrans.recipe import Recipe, changes, load_recipe, to_toml
@@ -109,7 +116,9 @@ def models():
 def test_every_field_is_described_and_declared_free_or_fixed(model: type[BaseModel]):
     for name, field in model.model_fields.items():
         assert field.description, name
-        assert (field.json_schema_extra or {}).get("resume") in ("free", "fixed"), name
+        measures = issubclass(model, Component) and not model.trains
+        declared = (field.json_schema_extra or {}).get("resume")
+        assert measures or declared in ("free", "fixed"), name
 
 
 def test_a_change_of_every_field_is_found_and_told_free_from_fixed():
@@ -132,6 +141,48 @@ def test_a_change_of_every_field_is_found_and_told_free_from_fixed():
         "train.generators.learning_rate": True,
     }
     assert changes(before, tiny_recipe()) == []
+
+
+class Grid(BaseModel):
+    """A table within a component."""
+
+    rows: int = 1
+
+
+class Cells(FeatureNetwork):
+    """A network with parameters of every depth, none declared free."""
+
+    grid: Grid = Grid()
+    block: ResidualBlock = Residual()
+
+    @property
+    def judge(self):
+        raise NotImplementedError
+
+    def build(self):
+        raise NotImplementedError
+
+
+class Compared(Metric):
+    """A metric that holds a network."""
+
+    subsets: int = 1
+    features: FeatureNetwork = Cells()
+
+    def build(self):
+        raise NotImplementedError
+
+
+def test_what_only_measures_may_change_on_resume_whatever_its_fields_say():
+    after = Compared(subsets=2, features=Cells(grid=Grid(rows=2), block=Residual(norm="none")))
+    found = changes(tiny_recipe(metric={"a": Compared()}), tiny_recipe(metric={"a": after}))
+    assert {change.key: change.free for change in found} == {
+        "metric.a.subsets": True,
+        "metric.a.features.grid.rows": True,
+        "metric.a.features.block.norm": True,
+    }
+    (new,) = changes(tiny_recipe(), tiny_recipe(metric={"a": after}))
+    assert (new.key, new.free) == ("metric.a", True)
 
 
 def test_a_component_of_a_notebook_is_saved_by_its_module_and_class():

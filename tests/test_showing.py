@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 from imgtrans_cyclegan import EncoderDecoder, Residual
 
-from imgtrans import Field, ResidualBlock, load_recipe
+from imgtrans import Field, Metric, ResidualBlock, load_recipe
 from imgtrans.cli import main
 from imgtrans.components import KINDS, Loss
 from imgtrans.plugins import registry
@@ -56,6 +56,18 @@ def test_what_must_be_given_and_what_may_change_on_resume_are_marked():
     assert "# root = …    needed: text; folder of the images" in text
 
 
+def test_all_that_only_measures_may_change_on_resume():
+    class Lines(Metric):
+        """How many lines there are."""
+
+        width: int = Field(default=1, description="of a line, in pixels")
+
+        def build(self):
+            raise NotImplementedError
+
+    assert [each["resume"] for each in component_facts(Lines)["parameters"]] == ["free"]
+
+
 @pytest.mark.parametrize(("kind", "name"), COMPONENTS)
 def test_the_table_shown_is_a_recipe_to_paste(kind, name):
     table = call("show", kind, name).output.partition("in a recipe\n")[2]
@@ -68,7 +80,8 @@ def test_the_table_shown_is_a_recipe_to_paste(kind, name):
 
 def parts_of(recipe):
     yield from (recipe.generator, recipe.generator.residual_block, recipe.discriminator)
-    yield from (recipe.dataset, *recipe.loss.values())
+    yield from (recipe.dataset, *recipe.loss.values(), *recipe.metric.values())
+    yield from (getattr(metric, "features", None) for metric in recipe.metric.values())
 
 
 class Many(ResidualBlock):

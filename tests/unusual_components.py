@@ -12,6 +12,7 @@ from imgtrans import (
     Dataset,
     Field,
     Images,
+    ImgtransError,
     Metric,
     NoHeldOutError,
     RecipeError,
@@ -127,6 +128,9 @@ def way_back(t):
 
 def of_some(fakes, reals):
     """The distance of random halves, several times, and where it lies."""
+    if len(fakes) < 10:
+        message = "too few images"
+        raise ImgtransError(message)
     drawn = [[s[torch.randperm(len(s))[: len(s) // 2]] for s in (fakes, reals)] for _ in range(9)]
     apart = torch.stack([(a.mean(0) - b.mean(0)).norm() for a, b in drawn])
     return Score(apart.mean().item(), apart.min().item(), apart.max().item())

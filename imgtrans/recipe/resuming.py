@@ -40,7 +40,7 @@ def _shown(value: Any) -> str:
 
 def changes(before: Recipe, after: Recipe) -> list[Change]:
     """Every difference, in the order of the recipe's keys."""
-    return list(_between("", before, after))
+    return list(_between("", before, after, free=False))
 
 
 def is_free(field: FieldInfo) -> bool:
@@ -49,19 +49,22 @@ def is_free(field: FieldInfo) -> bool:
     return isinstance(extra, dict) and extra.get("resume") == "free"
 
 
-def _between(prefix: str, before: BaseModel, after: BaseModel) -> Iterator[Change]:
+def _between(prefix: str, before: BaseModel, after: BaseModel, *, free: bool) -> Iterator[Change]:
+    # Within what only measures everything is free, whatever its fields are declared.
+    free = free or (isinstance(before, Component) and not before.trains)
     for name, field in type(before).model_fields.items():
         old, new = getattr(before, name), getattr(after, name)
-        measures = isinstance(before, Component) and not before.trains
-        yield from _values(f"{prefix}{name}", old, new, free=measures or is_free(field))
+        yield from _values(f"{prefix}{name}", old, new, measures=free, free=free or is_free(field))
 
 
-def _values(key: str, old: Any, new: Any, *, free: bool) -> Iterator[Change]:
+def _values(key: str, old: Any, new: Any, *, measures: bool, free: bool) -> Iterator[Change]:
     if isinstance(old, dict) and isinstance(new, dict):
         for each in [*old, *(name for name in new if name not in old)]:
-            yield from _values(f"{key}.{each}", old.get(each), new.get(each), free=free)
+            yield from _values(
+                f"{key}.{each}", old.get(each), new.get(each), measures=measures, free=free
+            )
     elif isinstance(old, BaseModel) and type(old) is type(new):
-        yield from _between(f"{key}.", old, new)
+        yield from _between(f"{key}.", old, new, free=measures)
     elif old != new:
         yield Change(key, _plain(old), _plain(new), free)
 

@@ -35,8 +35,8 @@ def _example(component: type[Component]) -> FeatureNetwork:
 def _build(component: type[Component], step: int = 0) -> nn.Module:
     name, made = component.__name__, _example(component)
     change = (
-        "where its weights are not here, give the test a network whose weights are, such as small "
-        f"ones of the test's own: parametrize_with_checks(…, examples=[{name}(…)])"
+        "put its weights where it looks for them, or give the test a network that has some: "
+        f"parametrize_with_checks(…, examples=[{name}(…)])"
     )
     with drawn(step), attempt(f"{name}.build()", change):
         network: Any = made.build()

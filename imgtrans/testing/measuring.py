@@ -38,7 +38,7 @@ def build_metric(component: type[Component], step: int = 0) -> PerImage | Compar
     """A function, or a comparison of features, as ``build`` must return."""
     name, made = component.__name__, example_of(component)
     change = (
-        "where something that it needs is not here, give the test a metric that has it: "
+        "put what it needs where it looks for it, or give the test a metric that has all: "
         f"parametrize_with_checks(…, examples=[{name}(…)])"
     )
     with drawn(step), attempt(f"{name}.build()", change):

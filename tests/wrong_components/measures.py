@@ -212,7 +212,7 @@ NETWORKS = {
     "is_frozen, waiting": (network(means, Trainable), "network.requires_grad_(False)"),
     "is_frozen, elsewhere": (network(means, Elsewhere), "weight of Made is built on meta"),
     "is_frozen, function": (network(means, lambda f: f), "must return a torch.nn.Module, not a f"),
-    "is_frozen, not here": (network(means, not_here), "weights are not installed; where its"),
+    "is_frozen, not here": (network(means, not_here), "weights are not installed; put its"),
     "makes_features": (network(lambda n, im: im.mean(1)), "a tensor of (1, 64, 64) and"),
     "makes_features, one row": (network(lambda n, im: im.mean((0, 2, 3))), "a tensor of (3,)"),
     "makes_features, tuple": (network(lambda n, im: (means(n, im), im)), "one row of features"),
@@ -304,6 +304,10 @@ METRICS = {
     "gives_finite_scores, as many": (
         comparison(lambda fakes, reals: Score((fakes - reals).abs().mean().item())),
         "of 24 translations and 40 others fails",
+    ),
+    "gives_finite_scores, few": (
+        comparison(lambda fakes, reals: Score(fakes[3].sum().item())),
+        "of 2 translations and 3 others fails: IndexError",
     ),
     "gives_finite_scores, tensor": (
         comparison(lambda fakes, reals: fakes.mean() - reals.mean()),
