@@ -8,11 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from machine import Machine, in_folder
+from safetensors.torch import save_file
 
 import imgtrans
 from imgtrans import hooks, testing
 from imgtrans.components import KINDS, Component
+from imgtrans.evaluation import Translated
 from imgtrans.translation import Translation
 
 PAGES = Path(__file__).parent.parent / "docs/plugins"
@@ -84,21 +87,47 @@ def pages(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pages")
     for kind in KINDS:
         text = (PAGES / f"{kind}.md").read_text(encoding="utf-8")
-        blocks = {block["language"]: block["text"] for block in BLOCK.finditer(text)}
-        (folder / f"page_{kind}.py").write_text(blocks["python"])
-        (folder / f"{kind}.toml").write_text(blocks["toml"])
-        (folder / f"test_{kind}.py").write_text(
-            "from imgtrans.testing import parametrize_with_checks\n\n"
-            f'@parametrize_with_checks("page_{kind}")\n'
-            "def test_component(component, check):\n    check(component)\n"
-        )
+        (folder / f"page_{kind}.py").write_text(blocks_of(text, "python")[0])
+        (folder / f"{kind}.toml").write_text(blocks_of(text, "toml")[0])
+        (folder / f"test_{kind}.py").write_text(TEST.format(f"page_{kind}", ""))
     return folder
+
+
+def blocks_of(text, language):
+    return [block["text"] for block in BLOCK.finditer(text) if block["language"] == language]
+
+
+TEST = """
+from imgtrans.testing import parametrize_with_checks
+
+@parametrize_with_checks("{0}", {1})
+def test_component(component, check):
+    check(component)
+"""
 
 
 def test_the_component_of_every_kinds_page_passes_its_checks(pages):
     done = in_folder(pages, "pytest", "-q", "-p", "no:cacheprovider")
     assert done.returncode == 0, done.stdout
-    assert re.search(r"^\d\d passed", done.stdout, re.MULTILINE)
+    assert re.search(r"^1\d\d passed", done.stdout, re.MULTILINE)
+
+
+def test_a_network_with_weights_of_ones_own_passes_its_checks_with_the_tests(tmp_path):
+    text = (PAGES / "feature_network.md").read_text(encoding="utf-8")
+    _, module = blocks_of(text, "python")
+    (tmp_path / "small_network.py").write_text(module)
+    weights = {"0.weight": torch.rand(16, 3, 5, 5) - 0.5, "0.bias": torch.zeros(16)}
+    save_file(weights, tmp_path / "small.safetensors")
+    given = "examples=[small_network.Small(weights='small.safetensors')]"
+    (tmp_path / "test_small.py").write_text(
+        "import small_network\n" + TEST.format("small_network", given)
+    )
+    done = in_folder(tmp_path, "pytest", "-q", "-p", "no:cacheprovider")
+    assert re.search(r"^13 passed", done.stdout, re.MULTILINE), done.stdout
+    (tmp_path / "small.safetensors").unlink()
+    done = in_folder(tmp_path, "pytest", "-q", "-p", "no:cacheprovider", "-k", "frozen")
+    assert "the weights of small are not at small.safetensors" in done.stdout
+    assert "put its weights where it looks for them, or give the test" in done.stdout
 
 
 def test_the_recipe_of_every_kinds_page_is_valid(pages):
@@ -148,7 +177,7 @@ def test_every_member_of_a_kind_is_in_the_reference(kind, member):
     assert re.search(rf"`{kind.__name__}\.{member}\b", REFERENCE)
 
 
-@pytest.mark.parametrize("name", ["paper", "summary"])
+@pytest.mark.parametrize("name", ["paper", "summary", "trains"])
 def test_what_every_component_has_is_in_the_reference(name):
     assert hasattr(Component, name)
     assert f"`{name}" in REFERENCE
@@ -161,6 +190,14 @@ def test_everything_that_a_loss_may_ask_for_is_in_the_reference_and_nothing_else
     section = REFERENCE.partition("## What a loss sees")[2].partition("\n## ")[0]
     assert set(re.findall(r"^\| `(\w+)", section, re.MULTILINE)) == IMAGES
     assert f"`discriminate{written(Translation.discriminate)}`" in section
+
+
+SEEN = {"source", "fake", *(name for name in vars(Translated) if not name.startswith("_"))}
+
+
+def test_everything_that_a_metric_may_ask_for_is_in_the_reference_and_nothing_else():
+    section = REFERENCE.partition("## What a metric sees")[2].partition("\n## ")[0]
+    assert set(re.findall(r"^\| `(\w+)", section, re.MULTILINE)) == SEEN
 
 
 @pytest.mark.parametrize("name", [n for n in imgtrans.__all__ if n != "__version__"])
