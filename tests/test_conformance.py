@@ -10,7 +10,7 @@ import torch
 from imgtrans_cyclegan import Convolutional, CycleConsistency, LeastSquares, Residual
 from unusual_components import UNUSUAL
 from wrong_components import WRONG
-from wrong_components.measures import changed
+from wrong_components.metrics import changed
 
 from imgtrans.components import KINDS
 from imgtrans.plugins import registry
@@ -253,6 +253,7 @@ def test_a_tiny_recipe_takes_a_component_of_any_kind():
     assert tiny_recipe(discriminator=Convolutional(width=3)).discriminator.width == 3
     assert list(tiny_recipe(loss={"mine": LeastSquares()}).loss) == ["adversarial", "cycle", "mine"]
     assert tiny_recipe(loss={"cycle": LeastSquares()}).loss["cycle"] == LeastSquares()
+    assert tiny_recipe(metric={"mine": UNUSUAL["as a field says"]()}).metric["mine"].to == "truth"
     with pytest.raises(TypeError, match="give the residual block to your generator"):
         tiny_recipe(generator=deep, residual_block=Residual())
 

@@ -4,9 +4,10 @@ import random
 
 import torch
 from torch import nn
+from wrong_components.feature_networks import Look, network
 from wrong_components.losses import loss
 from wrong_components.making import block, discriminator, generator, tanh
-from wrong_components.measures import Look, comparison, metric, network
+from wrong_components.metrics import comparison, metric
 
 from imgtrans import (
     Dataset,

@@ -29,7 +29,7 @@ def tiny_recipe(
             other's place.
         train: settings that differ, such as ``{"steps": 2}``.
         tables: what takes a table's place: dataset, generator, discriminator, or another key of a
-            recipe; components, or tables with ``use``.
+            recipe, such as ``metric={"mine": Mine()}``; components, or tables with ``use``.
 
     Raises:
         TypeError: both a generator and a residual block are given.
