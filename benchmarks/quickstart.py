@@ -18,7 +18,7 @@ from statistics import mean
 
 import click
 import torch
-from imgtrans_metrics.against_truth import psnr
+from imgtrans_metrics.images import psnr
 from imgtrans_seasons import SUMMER, WINTER, Landscapes, Scenes
 
 from imgtrans import load_model

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from imgtrans_metrics.against_truth import psnr, ssim
+from imgtrans_metrics.images import psnr, ssim
 from imgtrans_seasons import Landscapes
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 

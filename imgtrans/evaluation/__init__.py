@@ -116,7 +116,7 @@ class Evaluator:
 
 
 def _simpler(recipe: Recipe, train: Images | None, index: int) -> dict[str, Change]:
-    changes: dict[str, Change] = {"untranslated": lambda images: images}
+    changes: dict[str, Change] = {"untranslated": None}
     if train is not None:
         stores = (open_store(train.x, recipe.dataset), open_store(train.y, recipe.dataset))
         few = held_out(stores, FITTED, recipe.dataset.image_size, paired=False)

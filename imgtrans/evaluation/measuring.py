@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -24,7 +25,8 @@ BATCH: Final = 16
 CONFIDENCE: Final = 1.96
 """Standard errors to either side that hold 95 % of a normal distribution."""
 
-Change = Callable[[Tensor], Tensor]
+Change = Callable[[Tensor], Tensor] | None
+"""What is made of sources instead of translating them; None leaves them as they are."""
 
 
 @dataclass(frozen=True)
@@ -98,17 +100,18 @@ def measure(
         truth = None if batch.truth is None else batch.truth.to(device)
         for name, kept in sums.items():
             own = name == "translated"
-            fake = through(direction.generator, direction, source) if own else changes[name](source)
+            change = partial(through, direction.generator, direction) if own else changes[name]
+            fake = source if change is None else change(source)
             shown = Translated(source, fake, truth, direction)
             asked = [each for each in built if own or each.metric.judges_inputs]
-            values = _collect(asked, shown, kept, references)
+            values = _collect(asked, shown, kept, None if change is None else references)
             if own:
                 seen(batch.names, shown, values)
         for _ in batch.names:
             tick()
     return {
         each.name: {
-            name: _score(each, kept, references, 1 - index)
+            name: _score(each, kept, references, index)
             for name, kept in sums.items()
             if name == "translated" or each.metric.judges_inputs
         }
@@ -117,9 +120,12 @@ def measure(
 
 
 def _collect(
-    built: Sequence[Built], shown: Translated, kept: _Sums, references: References
+    built: Sequence[Built], shown: Translated, kept: _Sums, references: References | None
 ) -> dict[str, Tensor]:
-    """Numbers of one batch, one per image and metric; features are kept for the end."""
+    """Numbers of one batch, one per image and metric; features are kept for the end.
+
+    Those of untranslated images are references themselves, and not made here.
+    """
     kept.images += len(shown.fake)
     values: dict[str, Tensor] = {}
     networks: dict[FeatureNetwork, None] = {}
@@ -130,9 +136,10 @@ def _collect(
             else:
                 values[each.name] = _numbers(each, shown)
                 kept.values.setdefault(each.name, []).append(values[each.name])
-        for network in networks:
-            features = references.features(network, shown.fake)
-            kept.features.setdefault(network, []).append(features)
+        if references is not None:
+            for network in networks:
+                features = references.features(network, shown.fake)
+                kept.features.setdefault(network, []).append(features)
     return values
 
 
@@ -158,15 +165,17 @@ def _numbers(built: Built, shown: Translated) -> Tensor:
     return numbers.detach().double().cpu()
 
 
-def _score(built: Built, kept: _Sums, references: References, domain: int) -> Measured:
+def _score(built: Built, kept: _Sums, references: References, index: int) -> Measured:
     if not isinstance(built.made, Comparison):
         return Measured(mean(torch.cat(kept.values[built.name])), kept.images)
     network = built.made.features
-    targets = references.of_domain(network, domain)
+    targets = references.of_domain(network, 1 - index)
+    made = kept.features.get(network)
+    shown = references.of_domain(network, index) if made is None else torch.cat(made)
     # Random choices, of subsets say, are the same each time and disturb no training.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        score = built.made.distance(torch.cat(kept.features[network]), targets)
+        score = built.made.distance(shown, targets)
     return Measured(score, kept.images, len(targets))
 
 
