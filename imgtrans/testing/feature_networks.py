@@ -120,21 +120,24 @@ def is_frozen(component: type[Component]) -> None:
 def makes_features(component: type[Component]) -> None:
     """As many finite ones of any image as of any other, and others of another image."""
     network, name = _build(component), f"the feature network {component.__name__}"
-    width, change = 0, "keep divisions, roots and logarithms away from 0"
-    for count, size in SHAPES:
-        images = toy_images(count, size)
-        for case, which in ((images, "random images"), (torch.ones_like(images), "white images")):
-            made = _features(component, network, case)
-            if not made.isfinite().all():
-                message = f"{name} makes features that are not finite of {which}: {change}"
-                raise CheckError(message)
-            width = width or made.shape[1]
-            if made.shape[1] != width:
-                message = (
-                    f"{name} makes {made.shape[1]} features of images of {size[0]}×{size[1]} and "
-                    f"{width} of others; resize images first, or average over all places"
-                )
-                raise CheckError(message)
+    widths: dict[int, str] = {}
+    cases = [(toy_images(count, size), "random images") for count, size in SHAPES]
+    for images, which in (*cases, (torch.ones_like(toy_images(1)), "white images")):
+        made = _features(component, network, images)
+        if not made.isfinite().all():
+            message = (
+                f"{name} makes features that are not finite of {which}: keep divisions, roots and "
+                "logarithms away from 0"
+            )
+            raise CheckError(message)
+        widths.setdefault(made.shape[1], "×".join(map(str, images.shape[2:])))
+    if len(widths) > 1:
+        (one, small), (other, large), *_ = widths.items()
+        message = (
+            f"{name} makes {one} features of images of {small} and {other} of {large}; resize "
+            "images first, or average over all places"
+        )
+        raise CheckError(message)
     first, second = _features(component, network, toy_images(2))
     if torch.equal(first, second):
         message = f"{name} makes the same features of different images: use the images"

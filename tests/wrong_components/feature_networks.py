@@ -125,7 +125,10 @@ WRONG = {
     "makes_features, double": (network(lambda n, im: means(n, im).double()), "torch.float64"),
     "makes_features, none": (network(lambda n, im: means(n, im)[:, :0]), "of (1, 0) and"),
     "makes_features, small": (network(lambda n, im: im[:, :, 40, 40]), "of 2×3×16×12 on cpu fails"),
-    "makes_features, places": (network(lambda n, im: im.flatten(1)), "11520 features of images of"),
+    "makes_features, places": (
+        network(lambda n, im: im.flatten(1)),
+        "12288 features of images of 64×64 and 11520 of 48×80",
+    ),
     "makes_features, one colour": (
         network(lambda n, im: 1 / im.std((2, 3))),
         "not finite of white images",
