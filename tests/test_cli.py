@@ -162,7 +162,8 @@ def test_missing_data_end_with_1_and_say_where_they_were_looked_for(tmp_path):
 
 
 def test_a_run_from_the_command_line_shows_its_plan_and_how_to_use_it(tmp_path):
-    (tmp_path / "tiny.toml").write_text(to_toml(tiny_recipe(train={"steps": 2})))
+    recipe = tiny_recipe(train={"steps": 2}, metric={"psnr": {"use": "metrics/psnr"}})
+    (tmp_path / "tiny.toml").write_text(to_toml(recipe))
     done = call("run", "tiny.toml", "--device", "cpu", "--name", "mine")
     assert done.exit_code == 0, done.output
     words = " ".join(done.output.split())
@@ -209,5 +210,6 @@ def test_plugins_are_listed_with_package_and_state():
     lines = call("list-components", "--plugins").output.splitlines()
     assert [line.split() for line in lines] == [
         ["cyclegan", "imgtrans", "0.1.0", "loaded"],
+        ["metrics", "imgtrans", "0.1.0", "loaded"],
         ["seasons", "imgtrans", "0.1.0", "loaded"],
     ]
