@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 from imgtrans_cyclegan import CycleConsistency, LeastSquares, UnpairedFolders
+from imgtrans_metrics import CycleError
 from imgtrans_seasons import TEST_SCENES_FROM, Scenes
-from judges import Cycle
 from PIL import Image
 from toys import tiny_recipe
 
@@ -143,7 +143,7 @@ def test_a_finished_run_has_nothing_to_do(capsys):
 
 @pytest.mark.parametrize("missing", ["model.safetensors", "figures.json", "report.html"])
 def test_a_run_killed_between_its_last_step_and_its_end_is_finished_by_resuming(missing):
-    judged = short().model_copy(update={"metric": {"cycle": Cycle()}})
+    judged = short().model_copy(update={"metric": {"cycle": CycleError()}})
     quiet_run(judged)
     folder = Path("runs/tiny")
     (folder / missing).unlink()
@@ -297,7 +297,7 @@ def test_held_out_images_that_are_broken_are_warned_of_and_kept_for_the_report(m
 
     monkeypatch.setattr(Scenes, "__getitem__", broken)
     dataset = tiny_recipe().dataset.model_copy(update={"broken_images": "skip"})
-    judged = {"dataset": dataset, "metric": {"cycle": Cycle()}}
+    judged = {"dataset": dataset, "metric": {"cycle": CycleError()}}
     assert quiet_run(short().model_copy(update=judged)) == 0
     assert "the second scene is broken" in capsys.readouterr().err
     figures = json.loads(Path("runs/tiny/figures.json").read_text())
