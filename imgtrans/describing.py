@@ -19,6 +19,7 @@ from imgtrans.opening import dry_run_data
 from imgtrans.plan import make_plan
 from imgtrans.plugins import registry
 from imgtrans.recipe import local_classes
+from imgtrans.starting import preview
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -163,6 +164,7 @@ def show_plan(recipe: Recipe, display: Display) -> None:
             ("losses", "\n".join(f"{weight:g} × {loss}" for loss, weight in terms)),
             ("images", ", ".join(plan.images)),
             ("steps", f"{recipe.train.steps:,}, {plan.forwards} network forwards each"),
+            *([("weights", preview(recipe))] if recipe.train.start_from else []),
             ("data", dry_run_data(recipe)),
         ]
     )

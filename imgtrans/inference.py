@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from imgtrans.training import Trainer
 
 MODEL: str = "model.safetensors"
+LEAST: int = 8
 
 
 def save_model(path: Path, trainer: Trainer, recipe: Recipe, about: dict[str, Any]) -> None:
@@ -152,10 +153,13 @@ class Translator:
 
 
 def padded(images: Tensor, multiple: int) -> Tensor:
-    """``N×C×H×W`` with sides of whole multiples: mirrored at the right and at the bottom."""
+    """``N×C×H×W`` with sides of whole multiples: mirrored at the right and at the bottom.
+
+    Sides are `LEAST` pixels at least: networks that mirror what leaves them need some to mirror.
+    """
     for dimension in (-1, -2):
         length = images.shape[dimension]
-        more = -length % multiple
+        more = -(-max(length, LEAST) // multiple) * multiple - length
         if more:  # mirrored to and fro, where the picture is smaller than what it needs
             to_and_fro = [*range(length), *range(length - 2, 0, -1)]
             at = [to_and_fro[place % len(to_and_fro)] for place in range(length + more)]

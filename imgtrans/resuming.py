@@ -5,6 +5,7 @@ Everything that would make a continued run a wrong one is refused here, before a
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +65,7 @@ def open_resumed(
         asked = load_recipe(file, overrides, say=display.say)
     elif generated(folder) and asked.fallback is not None:
         asked = asked.model_copy(update={"dataset": asked.fallback})
+    asked = _same_start(own, asked)
     aside = ("name", "fallback", "plugins")
     found = [c for c in changes(own, asked) if c.key.partition(".")[0] not in aside]
     if not any(override.startswith("dataset.") for override in overrides):
@@ -83,6 +85,18 @@ def open_resumed(
         display.say(f"changed since the run began: {change}")
     kept_as_is = {"name": own.name, "fallback": None, "plugins": own.plugins}
     return folder, asked.model_copy(update=kept_as_is)
+
+
+def _same_start(own: Recipe, asked: Recipe) -> Recipe:
+    """A run saves the whole path that it started from; a recipe may name it from anywhere."""
+    before, after = own.train.start_from, asked.train.start_from
+    if before is None or after is None:
+        return asked
+    whole = os.path.abspath(Path(after).expanduser())  # noqa: PTH100 - as it was saved
+    if whole == before or _found(Change("train.start_from", before, after, free=False)):
+        train = asked.train.model_copy(update={"start_from": before})
+        return asked.model_copy(update={"train": train})
+    return asked
 
 
 def _found(change: Change) -> bool:

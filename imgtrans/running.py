@@ -27,6 +27,7 @@ from imgtrans.problems import ImgtransError
 from imgtrans.recipe import Recipe, to_toml
 from imgtrans.resuming import check_environment, find_run, open_resumed
 from imgtrans.saving import Saver
+from imgtrans.starting import located, start
 from imgtrans.training import train_step
 
 if TYPE_CHECKING:
@@ -81,12 +82,15 @@ def run(
         assert not isinstance(target, bool)  # noqa: S101 - narrows the type
         folder, recipe = open_resumed(target, recipe, overrides, display)
     assert recipe is not None  # noqa: S101 - the command line sees to it
+    recipe = recipe if folder is not None else located(recipe)
     data = find_data(recipe, display, where, folder)
     plan = make_plan(data.recipe)
     trainer = build_trainer(data.recipe, where, plan.images)
     both = len(trainer.directions) == 2
     built, unfit = build_metrics(data.recipe.metric, truth=data.test.paired, back=both)
     judging = Judging(data, built, unfit, display)
+    if folder is None:
+        start(trainer, data.recipe, display)
     to_toml(data.recipe)  # what cannot be saved is refused before there is a folder
     with folder or RunFolder.create(data.recipe.name) as opened:
         again = resume_command(opened.path, data.recipe, device)
@@ -138,13 +142,15 @@ class _Run:
             )
             return 0
         with self.stop.listening():
-            return self._guarded(here)
+            return self._guarded(here, resumed=resumed)
 
-    def _guarded(self, here: dict[str, Any]) -> int:
+    def _guarded(self, here: dict[str, Any], *, resumed: bool) -> int:
         """However it ends, the folder says so, and the page in it can be read."""
         try:
             # The recipe comes last: it is what makes the folder one that can be continued.
             self.folder.write("environment.json", here)
+            if self.recipe.train.start_from and not resumed:
+                self.saver.save(last=True)  # so the file is needed no more, whatever happens
             self.folder.write("recipe.toml", to_toml(self.recipe))
             step = self.trainer.step
             self.display.rows(header(self.data, self.plan, here, self.folder.path, step))

@@ -9,6 +9,7 @@ from imgtrans.data import fingerprint
 from imgtrans.problems import ImgtransError, RecipeError
 from imgtrans.recipe.reading import check
 from imgtrans.resuming import check_same_images, check_same_recipe
+from imgtrans.starting import start
 from imgtrans.training import NonFiniteLossError
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ class Saver:
         content = checkpoint.newest(self._folder.checkpoints, self._display.warn)
         if content is None:
             self._display.say("there is no checkpoint yet; the run starts from step 0")
+            start(self._trainer, self._data.recipe, self._display)
             self._folder.cut_metrics(0)
             return
         step, recipe = int(content.about["step"]), self._data.recipe

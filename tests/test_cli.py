@@ -101,7 +101,7 @@ def test_one_kind_and_a_pattern_narrow_the_list():
         "cyclegan/identity",
         "cyclegan/least-squares",
     ]
-    rows = json.loads(call("list-components", "--match", "res*", "--json").output)
+    rows = json.loads(call("list-components", "--match", "resi*", "--json").output)
     assert [row["name"] for row in rows["components"]] == ["cyclegan/residual"]
 
 
@@ -120,7 +120,7 @@ def test_what_could_not_be_loaded_is_listed_below_and_why(tmp_path):
     assert "broken 2.0  ModuleNotFoundError: No module named 'not_there'" in below
 
 
-@pytest.mark.parametrize("name", ["quickstart", "cyclegan", "cyclegan_yosemite"])
+@pytest.mark.parametrize("name", ["quickstart", "cyclegan", "cyclegan_paper", "cyclegan_yosemite"])
 def test_shipped_recipes_are_installed_and_valid(name):
     assert name in shipped_recipes()
     assert call("validate", name).output == f"{name} is valid\n"

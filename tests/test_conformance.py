@@ -8,7 +8,15 @@ from functools import cache
 
 import pytest
 import torch
-from imgtrans_cyclegan import Convolutional, CycleConsistency, LeastSquares, Residual
+from imgtrans_cyclegan import (
+    Convolutional,
+    CycleConsistency,
+    LeastSquares,
+    Patch,
+    Residual,
+    ResNet,
+    UNet,
+)
 from imgtrans_metrics import weights
 from torchvision.models import Inception3, squeezenet1_1
 from unusual_components import UNUSUAL
@@ -44,7 +52,10 @@ def imgtrans_residual_blocks():
 """
 
 
-@parametrize_with_checks("imgtrans_cyclegan")
+@parametrize_with_checks(
+    "imgtrans_cyclegan",
+    examples=[ResNet(width=8, blocks=2), UNet(width=4, depth=5), Patch(width=8)],
+)
 def test_cyclegan(component, check):
     check(component)
 

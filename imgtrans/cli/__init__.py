@@ -9,6 +9,7 @@ from __future__ import annotations
 from imgtrans.cli.authoring import new_plugin
 from imgtrans.cli.finding import copy, list_components, recipes, schema, show
 from imgtrans.cli.group import main
+from imgtrans.cli.importing import import_
 from imgtrans.cli.training import run, validate
 from imgtrans.cli.using import evaluate, translate
 
@@ -17,6 +18,7 @@ for command in (
     validate,
     translate,
     evaluate,
+    import_,
     list_components,
     show,
     recipes,

@@ -28,7 +28,7 @@ from imgtrans.components.metric import (
     PerImage,
     Score,
 )
-from imgtrans.components.networks import Discriminator, Generator, ResidualBlock
+from imgtrans.components.networks import Discriminator, Generator, Recognised, ResidualBlock
 
 KINDS: Final[dict[str, type[Component]]] = {
     kind_name(kind): kind
@@ -61,6 +61,7 @@ __all__ = (
     "Metric",
     "PerDirection",
     "PerImage",
+    "Recognised",
     "ResidualBlock",
     "Score",
     "Split",

@@ -130,6 +130,12 @@ class Train(Table):
         description="name of the metric whose best checkpoint is kept, besides the newest",
         json_schema_extra=FREE,
     )
+    start_from: str | None = Field(
+        default=None,
+        description="a model file, checkpoint or run's folder whose weights are the first ones; "
+        "default: random numbers",
+        json_schema_extra=FIXED,
+    )
     generators: Adam = Field(
         default=Adam(), description="optimizer of the generators", json_schema_extra=FREE
     )

@@ -49,4 +49,5 @@ CHECKS: Final = (
     differentiates_twice,
     weights.leaves_images_alone,
     *weights.CHECKS,
+    weights.recognises_only_its_own,
 )

@@ -91,5 +91,6 @@ GENERATOR: Final = (
     weights.leaves_images_alone,
     *weights.CHECKS,
     exports,
+    weights.recognises_only_its_own,
 )
 RESIDUAL_BLOCK: Final = (block_keeps_shape, *weights.CHECKS, exports)

@@ -160,6 +160,21 @@ def runs_in_bfloat16(component: type[Component]) -> None:
     require_finite(component, made, "under bfloat16 autocast", change)
 
 
+def recognises_only_its_own(component: type[Component]) -> None:
+    """``imgtrans import`` asks every network about every file: one must not claim another's."""
+    strangers: tuple[dict[str, tuple[int, ...]], ...] = (
+        {},
+        {"stranger.weight": (5, 3, 4, 4), "stranger.bias": (5,), "stranger.count": ()},
+    )
+    for shapes in strangers:
+        change = "return None for tensors that are not its own, whatever they are called"
+        with attempt(f"{component.__name__}.recognise({shapes})", change):
+            answer = component.recognise(shapes)  # type: ignore[attr-defined]
+        if answer is not None:
+            message = f"{component.__name__}.recognise takes {shapes} for its own: {change}"
+            raise CheckError(message)
+
+
 CHECKS: Final = (
     trains_every_parameter,
     passes_gradients_on,

@@ -21,14 +21,16 @@ from imgtrans import (
     Terms,
     hookimpl,
 )
+from imgtrans_cyclegan import published
 from imgtrans_cyclegan.folders import UnpairedFolders
+from imgtrans_cyclegan.paper import Patch, ReflectedResidual, ResNet, UNet
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torch import Tensor, nn
 
-    from imgtrans import Term, Translation
+    from imgtrans import Recognised, Term, Translation
 
 Norm = Literal["batch", "instance", "none"]
 
@@ -96,6 +98,11 @@ class EncoderDecoder(Generator):
         middle = [self.residual_block.build(4 * self.width) for _ in range(self.blocks)]
         return networks.EncoderDecoder(channels_in, channels_out, self.width, middle, self.norm)
 
+    @classmethod
+    def recognise(cls, shapes: Mapping[str, tuple[int, ...]]) -> Recognised | None:
+        """The seed's ``G_XtoY.pkl`` and ``G_YtoX.pkl``."""
+        return published.encoder_decoder(shapes)
+
 
 class Convolutional(Discriminator):
     """Four stride-2 convolutions and a fifth of stride 1: one logit per patch.
@@ -121,6 +128,11 @@ class Convolutional(Discriminator):
         from imgtrans_cyclegan import networks
 
         return networks.Convolutional(channels, self.width, self.norm)
+
+    @classmethod
+    def recognise(cls, shapes: Mapping[str, tuple[int, ...]]) -> Recognised | None:
+        """The seed's ``D_X.pkl`` and ``D_Y.pkl``."""
+        return published.convolutional(shapes)
 
 
 class LeastSquares(Loss):
@@ -187,20 +199,20 @@ class Identity(Loss):
 
 @hookimpl
 def imgtrans_generators() -> Mapping[str, type[Generator]]:
-    """The seed's generator."""
-    return {"encoder-decoder": EncoderDecoder}
+    """The seed's generator, and those of the papers."""
+    return {"encoder-decoder": EncoderDecoder, "resnet": ResNet, "unet": UNet}
 
 
 @hookimpl
 def imgtrans_discriminators() -> Mapping[str, type[Discriminator]]:
-    """The seed's discriminator."""
-    return {"convolutional": Convolutional}
+    """The seed's discriminator, and the papers'."""
+    return {"convolutional": Convolutional, "patch": Patch}
 
 
 @hookimpl
 def imgtrans_residual_blocks() -> Mapping[str, type[ResidualBlock]]:
-    """The seed's residual block."""
-    return {"residual": Residual}
+    """The seed's residual block, and the paper's."""
+    return {"residual": Residual, "reflected-residual": ReflectedResidual}
 
 
 @hookimpl

@@ -6,6 +6,7 @@ import random
 import torch
 from torch import nn
 
+from imgtrans import Recognised
 from wrong_components.making import Net, block, discriminator, generator, tanh
 
 COUNTER = itertools.count()
@@ -68,6 +69,19 @@ def in_place(conv, images):
     return conv(images.mul_(0.5))[:, :1]
 
 
+def claiming(what, kind=generator):
+    """A component that says of every file what it is told to say."""
+
+    class Claiming(kind(tanh)):
+        """A network."""
+
+        @classmethod
+        def recognise(cls, shapes):
+            return what(cls, shapes)
+
+    return Claiming
+
+
 WRONG = {
     "trains_every_parameter": (
         generator(lambda conv, im: torch.tanh(im * conv.weight.sum())),
@@ -102,4 +116,12 @@ WRONG = {
     "comes_back_from_its_weights, list": (block(tanh, Listed), "several layers as an"),
     "comes_back_from_its_weights, text": (block(tanh, Noted), "let it hold tensors only"),
     "comes_back_from_its_weights, tied": (block(tanh, tied), "each with memory of its own"),
+    "recognises_only_its_own": (
+        claiming(lambda cls, shapes: Recognised(cls(), (3, 3))),
+        "Claiming.recognise takes {} for its own: return None",
+    ),
+    "recognises_only_its_own, names": (
+        claiming(lambda cls, shapes: shapes["model.0.weight"], discriminator),
+        "Claiming.recognise({}) fails: KeyError",
+    ),
 }
