@@ -36,7 +36,8 @@ class HeldOutImages:
         """Nothing is read yet."""
         self.paired = images.paired
         self._size = dataset.image_size
-        self._stores = (open_store(images.x, dataset), open_store(images.y, dataset))
+        # As much of each image as fits into the square: only training crops at random from more.
+        self._stores = tuple(open_store(each, dataset, self._size) for each in (images.x, images.y))
         self.broken: dict[str, None] = {}
         """Why images were left out; a pair goes as a whole."""
         self._left_out: tuple[set[int], set[int]] = (set(), set())

@@ -110,14 +110,14 @@ class Store:
         return max(image.numel() * image.element_size() for image in few) * len(self)
 
 
-def open_store(images: ImageList, dataset: Dataset) -> Store:
-    """One domain at the recipe's load size.
+def open_store(images: ImageList, dataset: Dataset, size: int | None = None) -> Store:
+    """One domain at the recipe's load size, or at ``size``.
 
     Plain resizing is bilinear, as in the seed; resizing before a crop bicubic, as in the paper.
     """
     plain = dataset.load_size is None
     mode = InterpolationMode.BILINEAR if plain else InterpolationMode.BICUBIC
-    return Store(images, dataset.loaded, mode, dataset.broken_images == "skip")
+    return Store(images, size or dataset.loaded, mode, dataset.broken_images == "skip")
 
 
 def center_crop(image: Tensor, size: int) -> Tensor:
