@@ -247,6 +247,7 @@ def test_a_locked_recipe_names_the_packages_and_warns_of_other_versions():
     done = call("show", "quickstart", "--lock")
     assert tomllib.loads(done.stdout)["plugins"] == {
         "cyclegan": "imgtrans 0.1.0",
+        "metrics": "imgtrans 0.1.0",
         "seasons": "imgtrans 0.1.0",
     }
     Path("locked.toml").write_text(done.stdout.replace("imgtrans 0.1.0", "imgtrans 0.0.9", 1))
