@@ -28,6 +28,7 @@ def test_the_wheel_holds_every_module_and_recipe_and_nothing_else(wheel):
         for base, package in (
             (ROOT, "imgtrans"),
             (ROOT / "plugins", "imgtrans_cyclegan"),
+            (ROOT / "plugins", "imgtrans_metrics"),
             (ROOT / "plugins", "imgtrans_seasons"),
         )
         for path in (base / package).rglob("*")
