@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from imgtrans import ImgtransError
+from imgtrans_metrics.quiet import quiet
 
 GRID: Final = 8
 """The longest period of the upsampling grid, in pixels: three doublings."""
@@ -26,6 +27,29 @@ def need(images: Tensor, pixels: int, name: str) -> None:
     if min(height, width) < pixels:
         message = f"{name} needs images of at least {pixels}×{pixels} pixels, not {width}×{height}"
         raise ImgtransError(message)
+
+
+def psnr(images: Tensor, truth: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio of each image in decibels.
+
+    The peak is the whole range. Identical images give 100 dB rather than infinity, which would
+    hide every other image of a mean.
+    """
+    error = ((images - truth) / 2).double().square().mean(dim=(1, 2, 3))
+    return -10 * torch.log10(error.clamp_min(1e-10))
+
+
+def ssim(images: Tensor, truth: Tensor) -> Tensor:
+    """Structural similarity of each image (Wang et al., 2004)."""
+    need(images, 11, "SSIM")  # its window
+    with quiet():
+        from torchmetrics.functional.image import structural_similarity_index_measure
+
+    pair = ((images + 1) / 2, (truth + 1) / 2)
+    scores: Tensor = structural_similarity_index_measure(  # type: ignore[assignment]
+        *pair, data_range=1.0, reduction="none"
+    )
+    return scores.reshape(-1)
 
 
 def luminance(images: Tensor) -> Tensor:

@@ -26,9 +26,9 @@ class PSNR(Metric):
 
     def build(self) -> PerImage:
         """Decibels of each image; the peak is the whole range."""
-        from imgtrans_metrics import against_truth
+        from imgtrans_metrics import images
 
-        return lambda batch: against_truth.psnr(batch.fake, batch.truth)
+        return lambda batch: images.psnr(batch.fake, batch.truth)
 
 
 class SSIM(Metric):
@@ -48,9 +48,9 @@ class SSIM(Metric):
 
     def build(self) -> PerImage:
         """The similarity of each image."""
-        from imgtrans_metrics import against_truth
+        from imgtrans_metrics import images
 
-        return lambda batch: against_truth.ssim(batch.fake, batch.truth)
+        return lambda batch: images.ssim(batch.fake, batch.truth)
 
 
 class LPIPS(Metric):
