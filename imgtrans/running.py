@@ -87,7 +87,7 @@ def run(
     plan = make_plan(data.recipe)
     trainer = build_trainer(data.recipe, where, plan.images)
     both = len(trainer.directions) == 2
-    built, unfit = build_metrics(data.recipe.metric, truth=data.test.paired, back=both)
+    built, unfit = build_metrics(data.recipe.metric, data.test, back=both)
     judging = Judging(data, built, unfit, display)
     if folder is None:
         start(trainer, data.recipe, display)

@@ -39,7 +39,7 @@ def quiet_run(recipe, **options):
 def figures_of(recipe, *, built=None, test=None, whole=True, warn=print, directions=None):
     test = test or recipe.dataset.build("test", recipe.domains)
     both = len(recipe.direction_names) == 2
-    built = built or build_metrics(recipe.metric, truth=test.paired, back=both)[0]
+    built = built or build_metrics(recipe.metric, test, back=both)[0]
     evaluator = Evaluator(recipe, test, built, warn)
     ways = directions or trainer_of(recipe).directions
     return evaluator.measure(ways, recipe.dataset.build("train", recipe.domains), whole=whole)
@@ -144,11 +144,16 @@ def test_domains_of_different_sizes_are_measured_whole():
 
 
 def test_metrics_that_need_a_truth_or_a_way_back_say_that_there_is_none():
-    metrics = {"error": Error(), "cycle": Cycle(), "bright": Brightness()}
-    built, unfit = build_metrics(metrics, truth=False, back=False)
+    class Many(Brightness):
+        fewest_images = 9
+
+    metrics = {"error": Error(), "cycle": Cycle(), "many": Many(), "bright": Brightness()}
+    unpaired = PAIRED.build("train", DOMAINS)
+    built, unfit = build_metrics(metrics, unpaired, back=False)
     assert [each.name for each in built] == ["bright"]
     assert "no true counterparts" in unfit["error"]
     assert "one direction only" in unfit["cycle"]
+    assert unfit["many"] == "it needs 9 held-out images of each domain, not 8"
 
 
 def test_truth_and_reconstruction_are_refused_where_there_are_none():

@@ -85,6 +85,8 @@ class Metric(Component):
     """Whether every held-out image must have its true counterpart in the other domain."""
     needs_reconstruction: ClassVar[bool] = False
     """Whether it asks for translations back, for which a model needs both directions."""
+    fewest_images: ClassVar[int] = 1
+    """Held-out images of each domain below which it says nothing and is left out."""
     judges_inputs: ClassVar[bool] = True
     """Whether untranslated images have a score that says something, to stand beside a model's."""
 

@@ -11,7 +11,7 @@ from imgtrans.data.batches import fits_in_memory
 from imgtrans.data.store import center_crop, open_store, unit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from torch import Tensor
 
@@ -50,15 +50,15 @@ class HeldOutImages:
         """Images of a domain, 0 for x and 1 for y, without those that were left out so far."""
         return len(self._stores[domain]) - len(self._left_out[domain])
 
-    def keep(self, tick: Callable[[], None]) -> None:
-        """Read every image once, where all fit into memory; ``tick`` is called for each.
+    def keep(self) -> None:
+        """Read every image once and keep them, where all fit into memory.
 
         Raises:
             ImgtransError: an image is broken, and the recipe does not leave such images out.
         """
         if fits_in_memory(*self._stores):
             for store in self._stores:
-                store.keep(tick)
+                store.keep(lambda: None)
 
     def batches(self, domain: int, size: int) -> Iterator[HeldOutBatch]:
         """The images of a domain, 0 for x and 1 for y, in their order, ``size`` at a time.

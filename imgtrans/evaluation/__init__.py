@@ -79,6 +79,7 @@ class Evaluator:
         if self._references is None:
             device = next(directions[0].generator.parameters()).device
             self._references = References(self.held_out, device, self._warn)
+            self.held_out.keep()  # each is looked at again and again
         scores: dict[str, dict[str, dict[str, Measured]]] = {b.name: {} for b in self._built}
         extremes: list[Extremes] = []
         for index, direction in enumerate(directions):

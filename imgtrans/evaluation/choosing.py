@@ -12,15 +12,17 @@ from imgtrans.problems import ImgtransError, RecipeError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from imgtrans.components import Images
+
 
 def build_metrics(
-    metrics: Mapping[str, Metric], *, truth: bool, back: bool
+    metrics: Mapping[str, Metric], test: Images, *, back: bool
 ) -> tuple[list[Built], dict[str, str]]:
     """Metrics ready to measure, and for the others why these images or this model have none.
 
     Args:
         metrics: by name.
-        truth: whether the held-out images have their true counterparts.
+        test: the held-out images.
         back: whether the model translates in both directions.
 
     Raises:
@@ -28,11 +30,16 @@ def build_metrics(
     """
     ready: list[Built] = []
     unfit: dict[str, str] = {}
+    fewest = min(len(test.x), len(test.y))
     for name, metric in metrics.items():
-        if metric.needs_truth and not truth:
+        if metric.needs_truth and not test.paired:
             unfit[name] = "the held-out images have no true counterparts"
         elif metric.needs_reconstruction and not back:
             unfit[name] = "the model translates in one direction only"
+        elif fewest < metric.fewest_images:
+            unfit[name] = (
+                f"it needs {metric.fewest_images} held-out images of each domain, not {fewest}"
+            )
         else:
             ready.append(Built(name, metric, _made(name, metric)))
     return ready, unfit

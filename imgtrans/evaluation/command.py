@@ -54,7 +54,7 @@ def evaluate(
         folder = stack.enter_context(RunFolder(run)) if run is not None else None
         metrics, missing = every_metric(chosen.metric)
         back = len(loaded.directions) == 2
-        built, unfit = build_metrics(metrics, truth=images.test.paired, back=back)
+        built, unfit = build_metrics(metrics, images.test, back=back)
         if not built:
             message = "no metric is installed that could measure this model on these images"
             raise RecipeError(message)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pydantic import PositiveInt
 
@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from imgtrans import Judge, Score
+
+
+FEWEST: Final = 10
+"""Fewer images say nothing of a distribution."""
 
 
 def _title(name: str, judge: Judge) -> str:
@@ -28,6 +32,8 @@ class KID(Metric):
     """
 
     paper = 'Bińkowski et al., 2018, "Demystifying MMD GANs", arXiv:1801.01401'
+
+    fewest_images = FEWEST
 
     features: FeatureNetwork = Field(
         default=EfficientNetLite0(), description="the network whose features are compared"
@@ -72,6 +78,8 @@ class FID(Metric):
         'Heusel et al., 2017, "GANs Trained by a Two Time-Scale Update Rule Converge to a Local '
         'Nash Equilibrium", arXiv:1706.08500'
     )
+
+    fewest_images = FEWEST
 
     features: FeatureNetwork = Field(
         default=EfficientNetLite0(), description="the network whose features are compared"

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from imgtrans import ImgtransError, Score
+from imgtrans_metrics.distances import FEWEST
 from imgtrans_metrics.quiet import quiet
 
-FEWEST: Final = 10
-"""Fewer images say nothing of a distribution."""
 LARGEST_SUBSET: Final = 1000
 """As Bińkowski et al. chose."""
 
