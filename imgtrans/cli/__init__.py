@@ -7,6 +7,7 @@ start fast.
 from __future__ import annotations
 
 from imgtrans.cli.authoring import new_plugin
+from imgtrans.cli.exporting import export
 from imgtrans.cli.finding import copy, list_components, recipes, schema, show
 from imgtrans.cli.group import main
 from imgtrans.cli.importing import import_
@@ -17,6 +18,7 @@ for command in (
     run,
     validate,
     translate,
+    export,
     evaluate,
     import_,
     list_components,
