@@ -58,6 +58,12 @@ def test_fast_commands_never_import_torch(arguments):
     assert done.returncode == (2 if "no_such_recipe" in arguments else 0)
 
 
+def test_the_page_of_one_run_needs_no_torch(tmp_path):
+    (tmp_path / "recipe.toml").write_text('name = "toy"\n')
+    done = without("torch", "report", str(tmp_path))
+    assert done.stdout == f"{tmp_path / 'report.html'}\n", done.stderr
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["--version"]])
 def test_help_never_waits_for_pydantic(arguments):
     assert without("pydantic", *arguments).returncode == 0

@@ -5,74 +5,32 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
-import subprocess
-from html import unescape
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+from pages import (
+    NASTY,
+    SLUGS,
+    Tags,
+    add_sample,
+    browse,
+    data_of,
+    fabricate,
+    line,
+    needs_chromium,
+    put,
+    words_of,
+)
 from PIL import Image
 
 from imgtrans.monitor import pictures
 from imgtrans.monitor.curves import BUCKETS, Curve, Metrics
 from imgtrans.monitor.report import write_report
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-SLUGS = ("summer-to-winter", "winter-to-summer")
-NASTY = """</script><script>document.title='owned'</script><img src=x onerror=alert(1)>"'&"""
-
-
-def line(step: int, **losses: float) -> str:
-    losses = losses or {"cycle/summer_to_winter": 1 / step, "cycle/winter_to_summer": 2 / step}
-    rates = {"generators": 2e-4, "discriminators": 2e-4}
-    rest = {"images_per_second": 11.0, "data_wait": 0.001, "memory_mib": 812.0, "seconds": step}
-    return json.dumps({"step": step, "losses": losses, "learning_rate": rates, **rest}) + "\n"
-
-
-def add_sample(folder: Path, step: int, colour: tuple[int, int, int] = (90, 160, 70)) -> None:
-    (folder / "samples").mkdir(exist_ok=True)
-    for slug in SLUGS:
-        Image.new("RGB", (50, 34), colour).save(folder / f"samples/step-{step:08d}-{slug}.png")
-
-
-def fabricate(folder: Path, steps: int = 30, sampled: tuple[int, ...] = (0, 10, 20)) -> Path:
-    (folder / "metrics.jsonl").write_text("".join(map(line, range(1, steps + 1))))
-    (folder / "recipe.toml").write_text('name = "toy"\n')
-    put(folder, "environment", name="toy run", domains=["summer", "winter"], device="cpu")
-    put(folder, "status", state="running", step=steps, steps=100, seconds=60.0)
-    for step in sampled:
-        add_sample(folder, step)
-    return folder
-
-
-def put(folder: Path, name: str, /, **content: object) -> None:
-    (folder / f"{name}.json").write_text(json.dumps(content))
-
 
 def page_of(folder: Path) -> str:
     return write_report(folder).read_text(encoding="utf-8")
-
-
-def data_of(page: str) -> dict:
-    return json.loads(re.search(r'<script type="application/json"[^>]*>(.*?)</script>', page)[1])
-
-
-def words_of(page: str) -> str:
-    """What a person reads."""
-    bare = re.sub(r"<(style|script).*?</\1>|<[^>]+>", " ", page, flags=re.DOTALL)
-    return " ".join(unescape(bare).split())
-
-
-class _Tags(HTMLParser):
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.found: list[tuple[str, dict[str, str | None]]] = []
-        self.feed(page)
-
-    def handle_starttag(self, tag, attrs):
-        self.found.append((tag, dict(attrs)))
 
 
 def test_an_empty_folder_gives_a_page(tmp_path):
@@ -212,7 +170,7 @@ def test_nothing_in_the_folder_becomes_markup(tmp_path):
     extremes = {NASTY: {"metric": NASTY, "best": [{"name": NASTY}], "columns": [NASTY]}}
     put(tmp_path, "figures", title=NASTY, metrics={NASTY: nasty}, not_measured={NASTY: NASTY},
         extremes=extremes)  # fmt: skip
-    tags = _Tags(page_of(tmp_path)).found
+    tags = Tags(page_of(tmp_path)).found
     assert [tag for tag, _ in tags].count("script") == 2
     assert not [tag for tag, attributes in tags if "onerror" in attributes]
     assert all(
@@ -237,7 +195,7 @@ def test_the_page_asks_for_nothing_outside_itself(tmp_path):
 def test_the_newest_samples_are_shown_with_captions(tmp_path):
     fabricate(tmp_path)
     add_sample(tmp_path, 1200, (200, 10, 10))
-    images = [attributes for tag, attributes in _Tags(page_of(tmp_path)).found if tag == "img"]
+    images = [attributes for tag, attributes in Tags(page_of(tmp_path)).found if tag == "img"]
     assert [image["alt"].partition(":")[0] for image in images] == [
         "summer to winter at step 1,200",
         "winter to summer at step 1,200",
@@ -372,22 +330,6 @@ def test_a_reader_holds_a_whole_page_while_it_is_rewritten(tmp_path):
         assert reader.read().endswith("</html>")
 
 
-def browse(tmp_path: Path, url: str) -> tuple[str, str]:
-    """The page as the browser has it after the script, and what it complained of."""
-    options = (
-        "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync "
-        "--disable-background-networking --disable-component-update --enable-logging=stderr "
-        f"--virtual-time-budget=3000 --dump-dom --user-data-dir={tmp_path / 'profile'}"
-    )
-    command = [CHROMIUM, *options.split(), url]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    complaints = [text for text in done.stderr.splitlines() if "CONSOLE" in text]
-    return done.stdout, "\n".join(complaints)
-
-
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no chromium or google-chrome on PATH")
-
-
 @needs_chromium
 def test_in_a_browser_the_script_runs_and_a_fragment_moves_the_slider(tmp_path):
     fabricate(tmp_path)
@@ -395,7 +337,7 @@ def test_in_a_browser_the_script_runs_and_a_fragment_moves_the_slider(tmp_path):
     path = write_report(tmp_path)
     (wanted, _), *_ = data_of(path.read_text())["pictures"][1:]
     dom, complaints = browse(tmp_path, f"{path.as_uri()}#step=11")
-    tags = _Tags(dom).found
+    tags = Tags(dom).found
     assert complaints == ""
     assert dict(tags)["html"]["data-ready"] == "yes"
     assert next(a for t, a in tags if a.get("id") == "samples")["data-step"] == "10"

@@ -11,6 +11,7 @@ from imgtrans.cli.exporting import export
 from imgtrans.cli.finding import copy, list_components, recipes, schema, show
 from imgtrans.cli.group import main
 from imgtrans.cli.importing import import_
+from imgtrans.cli.reporting import report
 from imgtrans.cli.training import run, validate
 from imgtrans.cli.using import evaluate, translate
 
@@ -21,6 +22,7 @@ for command in (
     export,
     evaluate,
     import_,
+    report,
     list_components,
     show,
     recipes,

@@ -24,7 +24,7 @@ SMALL_TITLES: Final = {
     "data_wait": "data wait (s per step)",
     "memory_mib": "memory (MiB)",
 }
-_UNSMOOTHED: Final = {"learning_rate", "memory_mib"}
+UNSMOOTHED: Final = {"learning_rate", "memory_mib"}
 
 
 @dataclass(frozen=True)
@@ -76,18 +76,21 @@ class Chart:
     drawings: Sequence[Drawing]
     data: Mapping[str, Any] = field(repr=False)
     """For the tooltip: the numbers behind the curves."""
+    colours: Sequence[int]
+    """Of each curve: counted on beyond those that the page has."""
     small: bool = False
 
 
 def loss_charts(metrics: Metrics) -> list[Chart]:
     """One chart for each first part of the losses' names."""
-    return [_chart(spoken(title), curves) for title, curves in _grouped(metrics.losses)]
+    return [chart_of(spoken(title), _spoken(curves)) for title, curves in _grouped(metrics.losses)]
 
 
 def score_charts(metrics: Metrics) -> list[Chart]:
     """One chart for each metric, of the scores as they were measured during training."""
     return [
-        _chart(spoken(title), curves, smooth=False) for title, curves in _grouped(metrics.scores)
+        chart_of(spoken(title), _spoken(curves), smooth=False)
+        for title, curves in _grouped(metrics.scores)
     ]
 
 
@@ -102,20 +105,38 @@ def _grouped(named: Mapping[str, Curve]) -> Iterable[tuple[str, dict[str, Curve]
 def scalar_charts(metrics: Metrics) -> list[Chart]:
     """The small charts: learning rates, pace, waiting and memory."""
     return [
-        _chart(SMALL_TITLES[name], curves, smooth=name not in _UNSMOOTHED, small=True)
+        chart_of(SMALL_TITLES[name], _spoken(curves), smooth=name not in UNSMOOTHED, small=True)
         for name, curves in metrics.scalars.items()
         if curves
     ]
 
 
-def _chart(
-    title: str, curves: Mapping[str, Curve], *, smooth: bool = True, small: bool = False
+def _spoken(curves: Mapping[str, Curve]) -> list[tuple[str, Curve]]:
+    return [(spoken(name), curve) for name, curve in curves.items()]
+
+
+def chart_of(
+    title: str,
+    labelled: Sequence[tuple[str, Curve]],
+    *,
+    smooth: bool = True,
+    small: bool = False,
+    colours: Sequence[int] | None = None,
 ) -> Chart:
+    """Curves in one box.
+
+    Args:
+        title: of the chart.
+        labelled: curves with their labels; there is at least one, and each has a step.
+        smooth: draw moving averages over the faint curves.
+        small: whether it is one of the small charts, from zero and without a logarithmic scale.
+        colours: of the curves; default: one after the other.
+    """
     averages = [
         curve.smoothed() if smooth else [bucket.mean for bucket in curve.buckets]
-        for curve in curves.values()
+        for _, curve in labelled
     ]
-    buckets = [curve.buckets for curve in curves.values()]
+    buckets = [curve.buckets for _, curve in labelled]
     first = min(line[0].step for line in buckets)
     x = Scale(first, max(first + 1, *(line[-1].step for line in buckets)))
     every = [bucket for line in buckets for bucket in line]
@@ -130,10 +151,11 @@ def _chart(
         )
         for kind, y in scales
     ]
-    labels = [spoken(name) for name in curves]
     latest = [compact(line[-1]) for line in averages]
-    data = _data(buckets, averages, labels, x, drawings)
-    return Chart(title, labels, latest, x, drawings, data, small)
+    labels = [label for label, _ in labelled]
+    colours = range(len(labels)) if colours is None else colours
+    data = _data(buckets, averages, labels, colours, x, drawings)
+    return Chart(title, labels, latest, x, drawings, data, colours, small)
 
 
 def _line(
@@ -183,6 +205,7 @@ def _data(
     buckets: Sequence[Sequence[Bucket]],
     averages: Sequence[Sequence[float]],
     labels: Sequence[str],
+    colours: Sequence[int],
     x: Scale,
     drawings: Sequence[Drawing],
 ) -> dict[str, Any]:
@@ -192,12 +215,13 @@ def _data(
         "series": [
             {
                 "name": label,
+                "colour": colour,
                 "step": [bucket.step for bucket in line],
                 "mean": [_digits(value) for value in means],
                 "low": [_digits(bucket.low) for bucket in line],
                 "high": [_digits(bucket.high) for bucket in line],
             }
-            for label, line, means in zip(labels, buckets, averages, strict=True)
+            for label, colour, line, means in zip(labels, colours, buckets, averages, strict=True)
         ],
     }
 

@@ -97,6 +97,11 @@ class Curve:
                 halved.append(bucket)
         self.buckets = halved
 
+    def mean(self) -> float:
+        """Of all steps; there is at least one."""
+        count = sum(bucket.count for bucket in self.buckets)
+        return sum(bucket.total for bucket in self.buckets) / count
+
     def smoothed(self) -> list[float]:
         """The exponential moving average at each bucket, without a bias towards the first."""
         keep = 1 - 2 / (1 + max(1.0, SMOOTHED_SHARE * len(self.buckets)))

@@ -113,8 +113,8 @@ def facts(environment: dict[str, Any], status: dict[str, Any]) -> list[tuple[str
         ("data", [short(environment.get("data"))]),
         ("networks", [_network(*item) for item in mapping(environment.get("networks")).items()]),
         ("device", [", ".join(text for text in (*device, short(threads, 60)) if text)]),
-        ("started", [_moment(status.get("started"))]),
-        ("updated", [_moment(status.get("updated"))]),
+        ("started", [moment(status.get("started"))]),
+        ("updated", [moment(status.get("updated"))]),
         ("command", [shlex.join(parts)]),
         ("versions", [listed("imgtrans", "python", "torch", "torchvision")]),
         ("plugins", [f"{short(k, 200)}: {short(v, 200)}" for k, v in plugins.items()]),
@@ -140,7 +140,8 @@ def _texts(value: Any) -> list[str]:
     return [short(item) for item in value[:ROWS]] if isinstance(value, list) else []
 
 
-def _moment(value: Any) -> str:
+def moment(value: Any) -> str:
+    """A moment as a person reads it, or whatever is there."""
     text = short(value, 40)
     try:
         return f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"

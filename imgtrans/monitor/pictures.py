@@ -125,15 +125,12 @@ def pack(path: Path, allowed: int) -> Picture | None:
         about = path.stat()
     except OSError:
         return None
-    return _packed(path, about.st_mtime_ns, about.st_size, allowed)
+    return _packed_file(path, about.st_mtime_ns, about.st_size, allowed)
 
 
 @lru_cache(maxsize=2 * PICTURES)
-def _packed(path: Path, changed: int, size: int, allowed: int) -> Picture | None:  # noqa: ARG001
-    """A grid as JPEG of at most ``allowed`` bytes; when it changed is part of the cache's key.
-
-    WebP would be a fifth smaller but takes twenty times as long, and training waits for it.
-    """
+def _packed_file(path: Path, changed: int, size: int, allowed: int) -> Picture | None:  # noqa: ARG001
+    """A file's picture; when it changed is part of the cache's key."""
     from PIL import Image
 
     try:
@@ -141,16 +138,24 @@ def _packed(path: Path, changed: int, size: int, allowed: int) -> Picture | None
             grid = opened.convert("RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return None
+    return packed(grid, allowed)
+
+
+def packed(grid: Any, allowed: int) -> Picture | None:
+    """A PIL image as JPEG of at most ``allowed`` bytes; None where none is so small.
+
+    WebP would be a fifth smaller but takes twenty times as long, and training waits for it.
+    """
     most = min(1.0, WIDEST / grid.width, 30_000 / grid.height)
     level = 0
     while level < len(_LEVELS):
         scale, quality = _LEVELS[level]
-        packed = _jpeg(grid, scale * most, quality)
-        if len(packed) <= allowed:
-            uri = "data:image/jpeg;base64," + base64.b64encode(packed).decode("ascii")
+        data = _jpeg(grid, scale * most, quality)
+        if len(data) <= allowed:
+            uri = "data:image/jpeg;base64," + base64.b64encode(data).decode("ascii")
             return Picture(uri, grid.width, grid.height)
         # Far too big: the next level halves it at best, so it is not worth trying.
-        level += 2 if len(packed) > 4 * allowed and level + 2 < len(_LEVELS) else 1
+        level += 2 if len(data) > 4 * allowed and level + 2 < len(_LEVELS) else 1
     return None
 
 

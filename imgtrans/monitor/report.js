@@ -116,10 +116,10 @@
       host.append(part);
       return part;
     };
-    const line = (series, index, value) => {
+    const line = (series, value) => {
       const row = element("div");
       const dot = element("i");
-      dot.style.background = `var(--c${index % 8})`;
+      dot.style.background = `var(--c${series.colour % 8})`;
       const range = series.low[value] === series.high[value]
         ? number(series.low[value])
         : `${number(series.low[value])} to ${number(series.high[value])}`;
@@ -144,8 +144,8 @@
         const dot = add(drawing, element("div", "dot"));
         dot.style.left = `${((series.step[value] - chart.x[0]) / (chart.x[1] - chart.x[0])) * 100}%`;
         dot.style.bottom = `${((scale(series.mean[value]) - bottom) / (top - bottom)) * 100}%`;
-        dot.style.background = `var(--c${index % 8})`;
-        if (index < 16) tip.append(line(series, index, value));
+        dot.style.background = `var(--c${series.colour % 8})`;
+        if (index < 16) tip.append(line(series, value));
       });
       add(drawing, tip);
       const box = drawing.getBoundingClientRect();

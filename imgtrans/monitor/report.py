@@ -6,17 +6,10 @@ holds, it is shown as text and never as markup; and a reader never sees half a p
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import shlex
-from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
-
-from imgtrans.monitor.charts import COLOURS, HEIGHT, WIDTH, loss_charts, scalar_charts, score_charts
+from imgtrans.monitor.charts import loss_charts, scalar_charts, score_charts
 from imgtrans.monitor.curves import metrics_of
 from imgtrans.monitor.facts import (
     domains_of,
@@ -28,19 +21,19 @@ from imgtrans.monitor.facts import (
 )
 from imgtrans.monitor.figures import figures_of
 from imgtrans.monitor.folder import SCORES
+from imgtrans.monitor.page import write_page
 from imgtrans.monitor.pictures import read_samples
 
 if TYPE_CHECKING:
-    from jinja2 import Template
+    from pathlib import Path
 
     from imgtrans.monitor.charts import Chart
     from imgtrans.monitor.pictures import Samples
 
 REPORT: Final = "report.html"
-_HERE: Final = Path(__file__).parent
 
 
-def write_report(folder: Path) -> Path:
+def write_report(folder: Path, target: Path | None = None) -> Path:
     """Rewrite a run folder's ``report.html`` from what is in the folder now.
 
     Called again and again while a run goes on: what was read or recompressed for the last page is
@@ -48,6 +41,7 @@ def write_report(folder: Path) -> Path:
 
     Args:
         folder: of the run; any of its files may be missing or unfinished.
+        target: write the page there instead.
 
     Returns:
         The page's path.
@@ -55,17 +49,7 @@ def write_report(folder: Path) -> Path:
     Raises:
         OSError: the page could not be written; the one before it is still whole.
     """
-    page = _template().render(_content(folder))
-    target = folder / REPORT
-    beside = folder / f".{REPORT}.tmp"
-    try:
-        # Names on a command line may hold bytes that are no UTF-8.
-        beside.write_bytes(page.encode("utf-8", "replace"))
-        beside.replace(target)
-    except OSError:
-        beside.unlink(missing_ok=True)
-        raise
-    return target
+    return write_page(target or folder / REPORT, "report.html.jinja", _content(folder))
 
 
 def _content(folder: Path) -> dict[str, Any]:
@@ -78,7 +62,6 @@ def _content(folder: Path) -> dict[str, Any]:
     domains = domains_of(environment)
     samples = read_samples((folder / "samples").absolute(), domains)
     losses, scores, scalars = loss_charts(metrics), score_charts(measured), scalar_charts(metrics)
-    script, style = _text("report.js"), _text("report.css")
     return {
         "name": short(environment.get("name"), 200) or folder.absolute().name,
         "domains": domains,
@@ -95,11 +78,6 @@ def _content(folder: Path) -> dict[str, Any]:
         "facts": facts(environment, status),
         "recipe": read_recipe_text(folder / "recipe.toml"),
         "data": _data(samples, [*losses, *scores, *scalars]),
-        "box": (WIDTH, HEIGHT),
-        "colours": COLOURS,
-        "script": Markup(script),  # noqa: S704 - our own files
-        "style": Markup(style),  # noqa: S704
-        "script_hash": _hash(script),
     }
 
 
@@ -114,25 +92,3 @@ def _data(samples: Samples | None, charts: list[Chart]) -> dict[str, Any]:
         "directions": [direction.title for direction in directions],
         "charts": [chart.data for chart in charts],
     }
-
-
-@lru_cache(maxsize=1)
-def _template() -> Template:
-    environment = Environment(
-        loader=FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html.jinja")
-
-
-@lru_cache(maxsize=2)
-def _text(name: str) -> str:
-    return (_HERE / name).read_text(encoding="utf-8")
-
-
-def _hash(script: str) -> str:
-    """Names the one script that the page's content policy lets run."""
-    return base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
