@@ -14,6 +14,7 @@ import imgtrans
 from imgtrans.building import precision_of
 from imgtrans.checkpoint import name_of
 from imgtrans.data import fingerprint
+from imgtrans.evaluation.choosing import make
 from imgtrans.inference import MODEL
 from imgtrans.opening import dry_run_data
 from imgtrans.plan import make_plan
@@ -146,6 +147,8 @@ def show_plan(recipe: Recipe, display: Display) -> None:
         ImgtransError: a component cannot be built, or a loss fails.
     """
     plan = make_plan(recipe)
+    for name, metric in recipe.metric.items():
+        make(name, metric)
     rows = [
         (
             network.name,

@@ -41,7 +41,8 @@ class Journal:
         self._folder, self._data, self._trainer = folder, data, trainer
         self._clock, self._display = clock, display
         self._left_out: dict[str, None] = {}
-        self._warnings: dict[str, None] = {}
+        told = folder.read("status.json").get("warnings")
+        self._warnings: dict[str, str] = told if isinstance(told, dict) else {}
         self._reported = 0.0
 
     def step(self, losses: dict[str, float], rates: dict[str, float], waited: float) -> None:
@@ -84,13 +85,16 @@ class Journal:
         """One line of ``scores.jsonl``, a line for the eye, and what is to be warned of."""
         step = self._trainer.step
         scores = {k: v for k, v in figures.values().items() if math.isfinite(v)}
-        line = {"step": step, "scores": scores}
+        line = {"step": step, "scores": scores, "images": figures.images}
+        line |= {"judges": figures.judges()}
         self._attempt(SCORES, lambda: self._folder.log_scores(line))
         self._display.say(f"measured after step {step:,}: {losses_line(scores)}")
-        for text in figures.warnings():
-            if text not in self._warnings:
-                self._warnings[text] = None
-                self._display.warn(f"after step {step:,}: {text}")
+        for name, why in figures.failed.items():
+            self._display.warn(f"[metric.{name}] is not measured: {why}")
+        for key, text in figures.warnings().items():
+            if key not in self._warnings:
+                self._warnings[key] = f"after step {step:,}: {text}"
+                self._display.warn(self._warnings[key])
 
     def sample(self, images: HeldOut) -> None:
         """The sample grids of this step."""
@@ -120,7 +124,7 @@ class Journal:
             seconds=self._clock.seconds,
             message=message,
             left_out=list(self._left_out),
-            warnings=list(self._warnings),
+            warnings=self._warnings,
         )
 
     def _attempt(self, what: str, action: Callable[[], Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from imgtrans.components import dump
 from imgtrans.evaluation import Evaluator, show_figures, write_figures
 
 if TYPE_CHECKING:
@@ -31,26 +32,33 @@ class Judging:
         self._settings = data.recipe.train
         self._evaluator = Evaluator(data.recipe, data.test, built, display.warn)
         for name, why in unfit.items():
-            display.warn(f"[metric.{name}] is not measured: {why}")
+            also = "; no checkpoint is kept as the best" if name == self._settings.keep_best else ""
+            display.warn(f"[metric.{name}] is not measured: {why}{also}")
 
     def due(self, step: int) -> bool:
         """Whether the recipe wants a measurement after this step."""
         every = self._settings.evaluate_every
         return bool(self._built) and every is not None and step % every == 0
 
-    def measure(self, trainer: Trainer, journal: Journal, saver: Saver) -> None:
-        """The metrics, in a few lines; a checkpoint that is the best so far is kept.
+    def measure(
+        self, trainer: Trainer, journal: Journal, best: Mapping[str, Any] | None
+    ) -> dict[str, Any] | None:
+        """The metrics, in a few lines.
+
+        Returns:
+            What a checkpoint of this step is kept for, where it is better than the best so far.
 
         Raises:
-            ImgtransError: a metric gives what it must not, an image is broken, or saving failed.
+            ImgtransError: an image is broken.
         """
-        self._take(self._evaluator.measure(trainer.directions), trainer, journal, saver)
+        figures = self._evaluator.measure(trainer.directions)
+        return self._take(figures, trainer, journal, best)
 
     def finish(self, folder: RunFolder, trainer: Trainer, journal: Journal, saver: Saver) -> None:
         """The metrics of a run that is done, beside simpler translations: figures and pictures.
 
         Raises:
-            ImgtransError: as for `measure`.
+            ImgtransError: an image is broken, or saving failed.
             OSError: the figures could not be written.
         """
         if not self._built:
@@ -60,25 +68,26 @@ class Judging:
             trainer.directions, self._data.train, whole=True, tick=tick
         )
         self._display.stop()
-        self._take(figures, trainer, journal, saver)
+        best = self._take(figures, trainer, journal, saver.best)
+        if best is not None:
+            saver.save(last=False, best=best)
         write_figures(folder, figures, {"step": trainer.step}, self._unfit)
         self._display.say()
         show_figures(figures, self._display)
 
-    def _take(self, figures: Figures, trainer: Trainer, journal: Journal, saver: Saver) -> None:
+    def _take(
+        self, figures: Figures, trainer: Trainer, journal: Journal, best: Mapping[str, Any] | None
+    ) -> dict[str, Any] | None:
         journal.leave_out(self._evaluator.held_out.broken)
         journal.measured(figures)
-        if self._is_better(figures.means(), saver.best):
-            name = str(self._settings.keep_best)
-            value = figures.means()[name]
-            saver.best = {"step": trainer.step, "metric": name, "value": value}
-            saver.save(last=False)
-
-    def _is_better(self, means: Mapping[str, float], best: Mapping[str, Any] | None) -> bool:
         name = self._settings.keep_best
-        if name is None or not math.isfinite(means.get(name, math.nan)):
-            return False
-        if best is None or best["metric"] != name:
-            return True
-        gained = means[name] - float(best["value"])
-        return gained > 0 if self._data.recipe.metric[name].better == "higher" else gained < 0
+        value = figures.means().get(name, math.nan) if name is not None else math.nan
+        if name is None or not math.isfinite(value):
+            return None
+        metric = self._data.recipe.metric[name]
+        found = {"step": trainer.step, "metric": name, "value": value, "by": dump(metric)}
+        if best is None or best.get("by") != found["by"]:  # another metric's value says nothing
+            return found
+        gained = value - float(best["value"])
+        better = gained > 0 if metric.better == "higher" else gained < 0
+        return found if better else None

@@ -193,8 +193,6 @@ class _Run:
         self.clock.begin(float(self.folder.read("status.json").get("seconds", 0.0)))
         if self.done or self.trainer.step % self.recipe.train.sample_every == 0:
             self.journal.sample(self.samples)  # at the start; and where a killed run had not yet
-        if not self.done and self.trainer.step and self.judging.due(self.trainer.step):
-            self.judging.measure(self.trainer, self.journal, self.saver)
         self.journal.report(now=True)
         if not self.done:
             self.display.start("step", self.steps, self.trainer.step)
@@ -219,14 +217,15 @@ class _Run:
             self.clock.tick()
             self.journal.step(losses, rates, waiting.seconds)
             last = self.done or self.stop.signal is not None
-            if last or trainer.step % settings.checkpoint_every == 0:
-                self.saver.save(last=last)
+            measured, best = not last and self.judging.due(trainer.step), None
+            if measured:
+                best = self.judging.measure(trainer, self.journal, self.saver.best)
+                self.clock.skip()
+            if last or best is not None or trainer.step % settings.checkpoint_every == 0:
+                self.saver.save(last=last, best=best)
             sampled = last or trainer.step % settings.sample_every == 0
             if sampled:
                 self.journal.sample(self.samples)
-            measured = not last and self.judging.due(trainer.step)
-            if measured:
-                self.judging.measure(trainer, self.journal, self.saver)
             self.journal.report(now=sampled or measured)
             if last:
                 return

@@ -39,11 +39,12 @@ class Saver:
         self._failed = 0
         self._fingerprint = fingerprint(data.train)
 
-    def save(self, *, last: bool) -> None:
+    def save(self, *, last: bool, best: dict[str, Any] | None = None) -> None:
         """A checkpoint; a failed one is loud, keeps the last good one, and is tried again.
 
         Args:
             last: nothing is saved after this one, so it must not fail.
+            best: step, metric and value, where this is the best so far.
 
         Raises:
             NonFiniteLossError: something to be saved is not finite.
@@ -61,10 +62,11 @@ class Saver:
         path = self._folder.checkpoints / checkpoint.name_of(trainer.step)
         try:
             self._folder.sync_metrics()
-            checkpoint.write(path, tensors, self._about())
+            best = best or self.best
+            checkpoint.write(path, tensors, self._about(best))
             final = trainer.step >= recipe.train.steps
-            best = checkpoint.name_of(self.best["step"]) if self.best else ""
-            checkpoint.prune(self._folder.checkpoints, recipe.train.keep + final, best)
+            spared = checkpoint.name_of(best["step"]) if best else ""
+            checkpoint.prune(self._folder.checkpoints, recipe.train.keep + final, spared)
         except OSError as error:
             self._failed += 1
             message = f"the checkpoint of step {trainer.step} could not be written: {error}"
@@ -73,11 +75,11 @@ class Saver:
                 raise ImgtransError(message) from error
             self._display.warn(f"{message}; the last good one is kept, trying again later")
         else:
-            self._failed, self.saved = 0, trainer.step
+            self._failed, self.saved, self.best = 0, trainer.step, best
             if self.best is not None:
                 self._folder.status(best=self.best)
 
-    def _about(self) -> dict[str, Any]:
+    def _about(self, best: dict[str, Any] | None) -> dict[str, Any]:
         recipe = self._data.recipe
         return {
             "kind": "checkpoint",
@@ -86,7 +88,7 @@ class Saver:
             "fingerprint": self._fingerprint,
             "generated": self._data.stands_in,
             "seconds": self._clock.seconds,
-            **({"best": self.best} if self.best else {}),
+            **({"best": best} if best else {}),
         }
 
     def restore(self) -> None:

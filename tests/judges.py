@@ -63,4 +63,4 @@ class Brightness(Metric):
         return lambda translated: translated.fake.mean(dim=(1, 2, 3))
 
     def warning(self, score):
-        return "translations are dark" if score.value < 2 else None
+        return f"translations are dark ({score.value:.6f})" if score.value < 2 else None

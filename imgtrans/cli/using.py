@@ -101,7 +101,11 @@ def translate(
 )
 @click.argument("model")
 @click.option("--recipe", help="Take images and metrics from this recipe instead.")
-@click.option("--data", type=click.Path(path_type=Path), help="Folder instead of dataset.root.")
+@click.option(
+    "--data",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder instead of dataset.root.",
+)
 @click.option("--device", help="cpu, cuda, cuda:1, … Default: the best there is.")
 @click.option("--json", "as_json", is_flag=True, help="Print all figures as JSON.")
 @click.option("--quiet", "-q", is_flag=True, help="Show warnings and errors only.")
@@ -118,8 +122,8 @@ def evaluate(
     """Measure MODEL, a run's folder, a checkpoint or a model.safetensors, on held-out images.
 
     The metrics are the recipe's and all that are installed besides. Untranslated images, and images
-    with nothing but their colours matched, are measured too: a useful model beats both. In a run's
-    folder the report shows the figures, with the best and the worst pictures.
+    with nothing but their colours matched, are measured too: a useful model beats both. On its own
+    images a run's report shows the figures, with the best and the worst pictures.
     """
     from imgtrans.building import find_device
     from imgtrans.evaluation.command import evaluate as measure

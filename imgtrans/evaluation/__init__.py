@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import torch
+
 from imgtrans.components import Comparison
 from imgtrans.data import HeldOutImages, held_out, open_store
 from imgtrans.evaluation.choosing import build_metrics, every_metric
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from imgtrans.components import Images
+    from imgtrans.data import HeldOut
     from imgtrans.evaluation.measuring import Change
     from imgtrans.recipe import Recipe
     from imgtrans.translation import Direction
@@ -74,32 +77,38 @@ class Evaluator:
             tick: called for each image.
 
         Raises:
-            ImgtransError: a metric gives what it must not, or an image is broken.
+            ImgtransError: an image is broken.
         """
         if self._references is None:
-            device = next(directions[0].generator.parameters()).device
+            device = next(directions[0].generator.parameters(), torch.zeros(())).device
             self._references = References(self.held_out, device, self._warn)
             self.held_out.keep()  # each is looked at again and again
         scores: dict[str, dict[str, dict[str, Measured]]] = {b.name: {} for b in self._built}
+        failed: dict[str, str] = {}
         extremes: list[Extremes] = []
+        few = _few(self._recipe, train) if whole and train is not None else None
         for index, direction in enumerate(directions):
-            kept = self._extremes(direction) if whole else None
+            best = self._extremes(direction) if whole else None
             measured = measure(
                 self._built,
                 direction,
                 index,
                 self.held_out,
                 self._references,
-                _simpler(self._recipe, train, index) if whole else {},
-                seen=kept.see if kept is not None else lambda *_: None,
+                _simpler(few, index) if whole else {},
+                failed,
+                seen=best.see if best is not None else lambda *_: None,
                 tick=tick,
             )
-            extremes += [kept] if kept is not None else []
+            extremes += [best] if best is not None else []
             for name, each in measured.items():
                 scores[name][direction.name] = each
         images = dict(zip(self._recipe.domains, map(self.held_out.count, (0, 1)), strict=True))
         size = self._recipe.dataset.image_size
-        return Figures(self._built, scores, images, self.held_out.paired, size, extremes)
+        kept = [built for built in self._built if built.name not in failed]
+        whole_scores = {built.name: scores[built.name] for built in kept}
+        shown = [each for each in extremes if each.by.name not in failed]
+        return Figures(kept, whole_scores, images, self.held_out.paired, size, shown, failed)
 
     def _extremes(self, direction: Direction) -> Extremes | None:
         """By the first metric that is better or worse for each image, with a truth if any has."""
@@ -116,12 +125,17 @@ class Evaluator:
         return Extremes(by, direction.name, third=third)
 
 
-def _simpler(recipe: Recipe, train: Images | None, index: int) -> dict[str, Change]:
+def _few(recipe: Recipe, train: Images) -> HeldOut:
+    """Training images that tell the colours of both domains."""
+    stores = (open_store(train.x, recipe.dataset), open_store(train.y, recipe.dataset))
+    few = held_out(stores, FITTED, recipe.dataset.image_size, paired=False)
+    assert few is not None  # noqa: S101 - unpaired images are never left out as pairs
+    return few
+
+
+def _simpler(few: HeldOut | None, index: int) -> dict[str, Change]:
     changes: dict[str, Change] = {"untranslated": None}
-    if train is not None:
-        stores = (open_store(train.x, recipe.dataset), open_store(train.y, recipe.dataset))
-        few = held_out(stores, FITTED, recipe.dataset.image_size, paired=False)
-        assert few is not None  # noqa: S101 - unpaired images are never left out as pairs
+    if few is not None:
         fitted = (few.x, few.y)[:: 1 if index == 0 else -1]
         changes["colour match"] = ColourMatch.fit(*fitted)
     return changes

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imgtrans.evaluation import Evaluator, build_metrics, every_metric, show_figures, write_figures
+from imgtrans.components import dump
+from imgtrans.evaluation import Evaluator, every_metric, show_figures, write_figures
 from imgtrans.inference import load_model
 from imgtrans.monitor.folder import RunFolder
 from imgtrans.monitor.report import write_report
@@ -41,7 +42,8 @@ def evaluate(
         data: a folder instead of the dataset's root.
 
     Returns:
-        What ``figures.json`` holds; a run's folder gets it too, with the best and worst pictures.
+        What ``figures.json`` holds; measured on its own images, a run's folder gets it too, with
+        the best and worst pictures.
 
     Raises:
         ImgtransError: there is no such model, its images are not here, or nothing can be measured.
@@ -49,14 +51,15 @@ def evaluate(
     loaded = load_model(model, device)
     chosen = _recipe(loaded, recipe, data)
     images = _find(chosen, display)
-    run = Path(model) if (Path(model) / "recipe.toml").is_file() else None
+    own = recipe is None and data is None  # figures of other images are no part of a run
+    run = Path(model) if own and (Path(model) / "recipe.toml").is_file() else None
     with ExitStack() as stack:
         folder = stack.enter_context(RunFolder(run)) if run is not None else None
-        metrics, missing = every_metric(chosen.metric)
         back = len(loaded.directions) == 2
-        built, unfit = build_metrics(metrics, images.test, back=back)
+        built, missing = every_metric(chosen.metric, images.test, back=back)
         if not built:
-            message = "no metric is installed that could measure this model on these images"
+            why = "\n".join(f"    {name}: {text}" for name, text in missing.items())
+            message = f"no metric here can measure this model on these images\n{why}"
             raise RecipeError(message)
         evaluator = Evaluator(images.recipe, images.test, built, display.warn)
         tick = display.counter("measuring, image", len(evaluator))
@@ -64,16 +67,16 @@ def evaluate(
         display.stop()
         for reason in evaluator.held_out.broken:
             display.warn(f"left out: {reason}")
-        missing = {**missing, **unfit}
         about = {
             "model": str(model),
             "step": loaded.about.get("step"),
             "held_out": images.held_out,
+            "dataset": dump(images.recipe.dataset),
         }
         show_figures(figures, display)
-        for name, why in missing.items():
+        for name, why in {**missing, **figures.failed}.items():
             display.say(f"{name} is not measured: {why}")
-        for text in figures.warnings():
+        for text in figures.warnings().values():
             display.warn(text)
         if folder is not None:
             write_figures(folder, figures, about, missing)
@@ -99,7 +102,10 @@ def _find(recipe: Recipe, display: Display) -> _Images:
         try:
             dataset.build("test", recipe.domains)
         except ImgtransError:
-            raise error from None
+            if "root" not in type(dataset).model_fields:
+                raise error from None
+            message = f"{error}\n  or give the folder that they are in: --data FOLDER"
+            raise DataNotFoundError(message) from None
     recipe = recipe.model_copy(update={"dataset": dataset})
     train: Images | None = None
     try:
@@ -120,7 +126,8 @@ def _recipe(model: Translator, other: str | None, data: Path | None) -> Recipe:
     own = model.recipe
     if other is not None:
         given = load_recipe(other)
-        own = own.model_copy(update={"dataset": given.dataset, "metric": given.metric})
+        taken = {key: getattr(given, key) for key in ("dataset", "metric", "domains")}
+        own = own.model_copy(update=taken)
         if given.dataset.channels != model.channels:
             message = (
                 f"{other}: [dataset] channels = {given.dataset.channels}, but the model has "
@@ -133,7 +140,9 @@ def _recipe(model: Translator, other: str | None, data: Path | None) -> Recipe:
                 f"--data {data}: {type(own.dataset).__name__} images are not read from a folder"
             )
             raise RecipeError(message)
-        own = own.model_copy(update={"dataset": own.dataset.model_copy(update={"root": str(data)})})
+        there = {"root": str(data.absolute()), "download": None}
+        fields = {key: there[key] for key in there if key in type(own.dataset).model_fields}
+        own = own.model_copy(update={"dataset": own.dataset.model_copy(update=fields)})
     size, multiple = own.dataset.image_size, model.multiple
     if size % multiple:
         message = f"[dataset] image_size = {size} must be a multiple of {multiple} for this model"

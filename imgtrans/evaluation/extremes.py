@@ -11,6 +11,7 @@ from PIL import Image
 from torchvision.utils import make_grid
 
 from imgtrans.checkpoint import write_bytes
+from imgtrans.evaluation.measuring import finite
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,6 +45,8 @@ class Extremes:
 
     def see(self, names: Sequence[str], shown: Translated, values: Mapping[str, Tensor]) -> None:
         """Take what is better or worse than all that was seen."""
+        if self.by.name not in values:
+            return  # it could not be measured
         sign = 1 if self.by.metric.better == "higher" else -1
         numbers = values[self.by.name].tolist()
         columns = [shown.source, shown.fake]
@@ -73,7 +76,7 @@ class Extremes:
         """Names and numbers, in the order of the rows."""
         columns = ["source", "fake", *([self._third] if self._third else [])]
         lists = {
-            what: [{"name": each.name, "value": each.value} for each in kept]
+            what: [{"name": each.name, "value": finite(each.value)} for each in kept]
             for what, kept in (("best", self._best), ("worst", self._worst))
         }
         return {"metric": self.by.name, "columns": columns, **lists}

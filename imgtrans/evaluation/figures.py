@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from imgtrans.plugins import registry
@@ -27,6 +26,8 @@ class Figures:
     paired: bool
     size: int
     extremes: Sequence[Extremes] = ()
+    failed: Mapping[str, str] = field(default_factory=dict)
+    """Metrics that could not be measured, and why."""
 
     @property
     def title(self) -> str:
@@ -50,20 +51,25 @@ class Figures:
             for way, each in ways.items()
         }
 
-    def warnings(self) -> list[str]:
-        """What the metrics think that somebody should be warned of."""
-        return [
-            f"{way.replace('_', ' ')}: {text}"
+    def warnings(self) -> dict[str, str]:
+        """What the metrics think that somebody should be warned of, by ``METRIC/DIRECTION``."""
+        return {
+            f"{built.name}/{way}": f"{way.replace('_', ' ')}: {text}"
             for built in self.built
             for way, each in self.scores[built.name].items()
             if (text := built.metric.warning(each["translated"].score))
-        ]
+        }
+
+    def judges(self) -> dict[str, dict[str, str]]:
+        """The networks behind the figures, by the metric's name."""
+        named = {built.name: built.metric.judge for built in self.built}
+        return {name: dict(vars(judge)) for name, judge in named.items() if judge is not None}
 
     def as_json(self, missing: Mapping[str, str]) -> dict[str, Any]:
         """For ``figures.json``, ``--json`` and the report.
 
         Args:
-            missing: metrics that were not measured, and why.
+            missing: metrics that were not tried, and why.
         """
         return {
             "title": self.title,
@@ -71,7 +77,7 @@ class Figures:
             "paired": self.paired,
             "size": self.size,
             "metrics": {built.name: self._metric(built) for built in self.built},
-            "not_measured": dict(missing),
+            "not_measured": {**missing, **self.failed},
             "extremes": {each.direction: each.as_json() for each in self.extremes},
         }
 
@@ -84,15 +90,7 @@ class Figures:
             "better": metric.better,
             **({} if judge is None else {"judge": vars(judge)}),
             "scores": {
-                way: {what: _finite(measured.as_json()) for what, measured in each.items()}
+                way: {what: measured.as_json() for what, measured in each.items()}
                 for way, each in self.scores[built.name].items()
             },
         }
-
-
-def _finite(values: dict[str, Any]) -> dict[str, Any]:
-    """JSON has no infinities: as text, which the report shows as it is."""
-    return {
-        key: value if isinstance(value, int) or math.isfinite(value) else str(value)
-        for key, value in values.items()
-    }

@@ -42,6 +42,14 @@ def show_figures(figures: Figures, display: Display) -> None:
         rows = [_row(figures, name, each, columns) for name, each in measured.items()]
         display.say()
         display.table(way.replace("_", " "), ["metric", "better", *columns], rows)
+    display.say()
+    for built in figures.built:
+        if judge := built.metric.judge:
+            counted = next(iter(figures.scores[built.name].values()))["translated"]
+            counts = f"{counted.images:,} images"
+            counts += f" against {counted.targets:,}" if counted.targets else ""
+            known = f"{judge.name}, weights {judge.sha256[:8]}, {judge.resizing}"
+            display.say(f"{built.metric.title}: {known}; {counts}")
 
 
 def _row(

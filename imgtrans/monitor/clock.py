@@ -85,6 +85,10 @@ class Clock:
         self.step, self._last = now - self._last, now
         self.pace = self.step if self.pace is None else 0.95 * self.pace + 0.05 * self.step
 
+    def skip(self) -> None:
+        """What was just done, a measurement, is no part of the coming step."""
+        self._last = time.perf_counter()
+
     @property
     def seconds(self) -> float:
         """Of training so far, earlier sessions included; 0 before it began."""

@@ -120,7 +120,7 @@ def facts(environment: dict[str, Any], status: dict[str, Any]) -> list[tuple[str
         ("plugins", [f"{short(k, 200)}: {short(v, 200)}" for k, v in plugins.items()]),
         ("platform", [short(environment.get("platform"), 200)]),
         ("best", _best(mapping(status.get("best")))),
-        ("warnings", [short(text) for text in _texts(status.get("warnings"))]),
+        ("warnings", [short(text) for text in mapping(status.get("warnings")).values()]),
         ("left out", [short(reason) for reason in _texts(status.get("left_out"))]),
     ]
     kept = [(label, [line for line in lines if line]) for label, lines in rows]

@@ -116,9 +116,7 @@ def _row(
     known = [value for value in values if value is not None]
     best = {"lower": min, "higher": max}.get(str(better))
     top = best(known) if best is not None and len(known) > 1 else None
-    judge = mapping(metric.get("judge"))
-    by = f"{short(judge.get('name'), 60)} {short(judge.get('sha256'), 8).removesuffix(' …')}"
-    notes = [f"{better} is better" if best is not None else "", by if judge else ""]
+    notes = [f"{better} is better" if best is not None else "", *_judged(metric, measured)]
     title = short(metric.get("title"), 100) or short(name, 100)
     cells = [
         Cell(shown(mapping(measured.get(what))), best=value is not None and value == top)
@@ -126,6 +124,20 @@ def _row(
     ]
     note = ", ".join(note for note in notes if note)
     return Row(f"{title} ({unit})" if unit else title, note, cells)
+
+
+def _judged(metric: dict[str, Any], measured: dict[str, Any]) -> list[str]:
+    """Network, weights, resizing and counts: what the figure can be compared by."""
+    judge, counted = mapping(metric.get("judge")), mapping(measured.get("translated"))
+    images, targets = number(counted.get("images")), number(counted.get("targets"))
+    if not judge:
+        return []
+    texts = [
+        f"{short(judge.get('name'), 60)} {short(judge.get('sha256'), 8).removesuffix(' …')}",
+        short(judge.get("resizing"), 100),
+        f"{images:,.0f} images" if images is not None else "",
+    ]
+    return [*texts, f"against {targets:,.0f}"] if targets is not None else texts
 
 
 def shown(measured: dict[str, Any]) -> str:

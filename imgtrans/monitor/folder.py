@@ -141,7 +141,8 @@ class RunFolder:
         self._metrics.flush()
 
     def log_scores(self, line: dict[str, Any]) -> None:
-        """Append one measurement to ``scores.jsonl``."""
+        """Append one measurement to ``scores.jsonl``, in place of one of the same step."""
+        _cut(self.path / SCORES, line["step"] - 1)
         with (self.path / SCORES).open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
@@ -156,7 +157,7 @@ class RunFolder:
         Returns:
             How many of the steps up to it the log holds: all, unless somebody changed it.
         """
-        _cut(self.path / SCORES, step - 1)  # the checkpoint's own step is measured again
+        _cut(self.path / SCORES, step)
         return _cut(self.path / METRICS, step)
 
 

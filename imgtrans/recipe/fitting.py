@@ -35,9 +35,16 @@ def late_decay(decay_steps: int, steps: int) -> InitErrorDetails | None:
     return _problem(("decay_steps",), text, decay_steps)
 
 
-def no_such_metric(name: str | None, metrics: Mapping[str, Any]) -> InitErrorDetails | None:
+def no_such_metric(
+    name: str | None, metrics: Mapping[str, Any], every: int | None
+) -> InitErrorDetails | None:
     """What is wrong where the best checkpoint is chosen by a metric that is not there."""
-    if name is None or (name in metrics and metrics[name].better != "neither"):
+    if name is None:
+        return None
+    if every is None:
+        text = "needs evaluate_every: measured only at the end, the last checkpoint is the best"
+        return _problem(("train", "keep_best"), text, name)
+    if name in metrics and metrics[name].better != "neither":
         return None
     those = ", ".join(each for each in metrics if metrics[each].better != "neither")
     text = f"must be the name of a [metric] that can be better or worse: {those or 'none here'}"

@@ -238,7 +238,7 @@ class Recipe(Table):
     def _fits(self) -> Self:
         parts = {name: getattr(self, name) for name in ("dataset", "fallback", "generator")}
         found = misfits(parts)
-        if wrong := no_such_metric(self.train.keep_best, self.metric):
+        if wrong := no_such_metric(self.train.keep_best, self.metric, self.train.evaluate_every):
             found.append(wrong)
         if found:
             raise ValidationError.from_exception_data(type(self).__name__, found)
