@@ -23,6 +23,7 @@ from pages import (
     requests_of,
     words_of,
 )
+from PIL import Image
 from toys import tiny_recipe, trainer_of
 
 from imgtrans import checkpoint, run
@@ -162,7 +163,7 @@ def test_a_run_without_a_model_is_told_and_the_others_are_shown(runs):
     page = page_of(runs / "plain", runs / "other")
     words = words_of(page)
     assert "other a loss is not finite" in words
-    assert "other is not among the images: there is no model at" in words
+    assert "The model of other is not among the images: there is no model at" in words
     assert images_of(page)[0]["alt"].endswith("columns source, plain")
 
 
@@ -204,7 +205,7 @@ def test_where_the_images_are_gone_each_run_shows_its_own_samples(runs):
         other_model(runs / name, dataset=folders)
     page = page_of(runs / "plain", runs / "other")
     words = words_of(page)
-    assert "the images of plain are not here: " in words
+    assert "The images of plain cannot be shown: " in words
     assert "These are the newest samples of each run by itself" in words
     assert "other: winter to summer, step 3" in words
     assert len(images_of(page)) == 4
@@ -214,8 +215,30 @@ def test_images_of_another_run_serve_where_the_firsts_are_gone(runs):
     folders = {"use": "cyclegan/unpaired-folders", "image_size": 32, "root": "/not/here"}
     other_model(runs / "plain", dataset=folders)
     words = words_of(page_of(runs / "plain", runs / "other"))
-    assert "the images of plain are not here: " in words
+    assert "The images of plain cannot be shown: " in words
     assert "The images are those of other." in words
+
+
+def test_a_broken_image_gives_its_place_to_the_next(runs, tmp_path):
+    for name in ("trainA", "trainB", "testA", "testB"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for number in range(3):
+            grey = Image.new("RGB", (32, 32), (80 * number,) * 3)
+            grey.save(tmp_path / "images" / name / f"{number}.png")
+    broken = tmp_path / "images/testA/0.png"
+    broken.write_bytes(broken.read_bytes()[:60])
+    folders = {
+        "use": "cyclegan/unpaired-folders",
+        "image_size": 32,
+        "root": str(tmp_path / "images"),
+    }
+    other_model(runs / "plain", dataset=folders)
+    page = page_of(runs / "plain", runs / "other")
+    words = words_of(page)
+    assert "The next image is shown in place of one: " in words
+    assert f"{broken}: cannot be decoded" in words
+    assert "The images are those of plain." in words
+    assert len(images_of(page)) == 2
 
 
 def test_a_chart_has_a_line_of_its_own_colour_for_each_run(tmp_path):
@@ -317,7 +340,7 @@ def test_broken_and_missing_files_do_not_keep_a_page_from_being_written(tmp_path
         (first / name).write_text(content)
     words = words_of(page_of(first, second))
     assert "empty not started" in words
-    assert "empty is not among the images: there is no model" in words
+    assert "The model of empty is not among the images: there is no model" in words
 
 
 def nasty(folder, name):

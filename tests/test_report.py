@@ -143,6 +143,17 @@ def test_losses_are_grouped_by_the_first_part_of_their_names(tmp_path):
     assert names[:3] == [["a to b", "b to a"], ["a to b"], ["plain"]]
 
 
+@pytest.mark.parametrize(
+    ("steps", "ticks"),
+    [([2], "2 3"), ([1, 4], "1 2 3 4"), ([0, 10], "0 5 10"), ([1, 100], "25 50 75 100")],
+)
+def test_steps_are_counted_in_whole_numbers(tmp_path, steps, ticks):
+    (tmp_path / "metrics.jsonl").write_text("".join(line(step, cycle=0.5) for step in steps))
+    page = page_of(tmp_path)
+    axis = page.partition('<div class="ticks x"')[2].partition("</div>")[0]
+    assert words_of(f"<div{axis}</div>") == ticks
+
+
 def test_curves_are_drawn_without_any_script(tmp_path):
     page = page_of(fabricate(tmp_path))
     assert len(re.findall(r'<path class="smooth c\d" d="M\d+ \d+l', page)) >= 4

@@ -34,6 +34,8 @@ class Scale:
     low: float
     high: float
     log: bool = False
+    whole: bool = False
+    """Whether only whole numbers are worth a label."""
 
     def share(self, value: float) -> float:
         """Where a value stands between the ends, 0 to 1."""
@@ -44,7 +46,10 @@ class Scale:
 
     def ticks(self) -> list[tuple[float, str]]:
         """Shares and labels of the values worth a label."""
-        values = _decades(self.low, self.high) if self.log else _round_values(self.low, self.high)
+        if self.log:
+            values = _decades(self.low, self.high)
+        else:
+            values = _round_values(self.low, self.high, whole=self.whole)
         return [(round(self.share(value), 4), compact(value)) for value in values]
 
 
@@ -138,7 +143,7 @@ def chart_of(
     ]
     buckets = [curve.buckets for _, curve in labelled]
     first = min(line[0].step for line in buckets)
-    x = Scale(first, max(first + 1, *(line[-1].step for line in buckets)))
+    x = Scale(first, max(first + 1, *(line[-1].step for line in buckets)), whole=True)
     every = [bucket for line in buckets for bucket in line]
     scales = [("linear", _linear(every, from_zero=small))]
     if not small and (log := _logarithmic(every)):
@@ -230,10 +235,11 @@ def _digits(value: float) -> float:
     return float(f"{value:.4g}")
 
 
-def _round_values(low: float, high: float) -> list[float]:
-    rough = (high - low) / 4
+def _round_values(low: float, high: float, *, whole: bool) -> list[float]:
+    rough = max((high - low) / 4, 1 if whole else 0)
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= rough * 0.999)
+    steps = [power * factor for factor in (1, 2, 2.5, 5, 10)]
+    step = next(step for step in steps if step >= rough * 0.999 and not (whole and step % 1))
     first = math.ceil(low / step - 1e-9)
     return [index * step for index in range(first, math.floor(high / step + 1e-9) + 1)]
 

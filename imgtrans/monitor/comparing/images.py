@@ -93,9 +93,9 @@ def _load(run: Compared, notes: list[str]) -> Translator | None:
             warnings.simplefilter("always")
             model = load_model(run.folder)
     except (ImgtransError, RuntimeError) as error:  # no model yet, no plugin, or another network
-        notes.append(f"{run.label} is not among the images: {error}")
+        notes.append(f"The model of {run.label} is not among the images: {error}")
         return None
-    notes += [f"{run.label}: {each.message}" for each in told]
+    notes += [f"The model of {run.label}: {each.message}" for each in told]
     return model
 
 
@@ -108,7 +108,7 @@ def _find(
         try:
             images = _held_out(model.recipe, notes)
         except ImgtransError as error:
-            reasons.append(f"the images of {runs[index].label} are not here: {error}")
+            reasons.append(f"The images of {runs[index].label} cannot be shown: {error}")
         else:
             if index != next(iter(models)):
                 notes += reasons
@@ -122,9 +122,12 @@ def _held_out(recipe: Recipe, notes: list[str]) -> HeldOut:
     try:
         images = recipe.dataset.build("test", recipe.domains)
     except NoHeldOutError as error:
-        notes.append(f"{error}; these are training images")
+        notes.append(f"These are training images: {error}")
         images = recipe.dataset.build("train", recipe.domains)
-    return sample_images(recipe, images)
+    lenient = recipe.dataset.model_copy(update={"broken_images": "skip"})
+    shown = sample_images(recipe.model_copy(update={"dataset": lenient}), images)
+    notes += [f"The next image is shown in place of one: {reason}" for reason in shown.broken]
+    return shown
 
 
 def _tell_unlike(
