@@ -155,16 +155,24 @@ class Translator:
 def padded(images: Tensor, multiple: int) -> Tensor:
     """``N×C×H×W`` with sides of whole multiples: mirrored at the right and at the bottom.
 
-    Sides are `LEAST` pixels at least: networks that mirror what leaves them need some to mirror.
+    Of a picture that is smaller than what it needs, it is mirrored to and fro.
     """
     for dimension in (-1, -2):
         length = images.shape[dimension]
-        more = -(-max(length, LEAST) // multiple) * multiple - length
-        if more:  # mirrored to and fro, where the picture is smaller than what it needs
+        whole = padded_side(length, multiple)
+        if whole > length:
             to_and_fro = [*range(length), *range(length - 2, 0, -1)]
-            at = [to_and_fro[place % len(to_and_fro)] for place in range(length + more)]
+            at = [to_and_fro[place % len(to_and_fro)] for place in range(whole)]
             images = images.index_select(dimension, torch.tensor(at, device=images.device))
     return images
+
+
+def padded_side(length: int, multiple: int) -> int:
+    """The side that a network sees of a picture's.
+
+    It has `LEAST` pixels at least: networks that mirror what leaves them need some to mirror.
+    """
+    return -(-max(length, LEAST) // multiple) * multiple
 
 
 def load_model(

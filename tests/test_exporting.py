@@ -1,5 +1,6 @@
 """``imgtrans export``: files that other programs run, tried before they are written."""
 
+import functools
 import json
 import subprocess
 import sys
@@ -54,14 +55,23 @@ def export(model, *words, code=0):
     return done
 
 
+def traced_once():
+    """Tracing takes long, and both kinds of program begin with it."""
+    return functools.cache(files.traced)
+
+
 @pytest.fixture(scope="module")
 def exported(trained, tmp_path_factory):
     """The first direction in every format, by format."""
     folder = tmp_path_factory.mktemp("exported")
-    files = {"onnx": "a.onnx", "torch-export": "a.pt2", "safetensors": "a.safetensors"}
-    for format_, name in files.items():
-        export(trained, "--format", format_, "-o", str(folder / name))
-    return {format_: folder / name for format_, name in files.items()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(files, "traced", traced_once())
+        for format_ in FORMATS:
+            export(trained, "--format", format_)
+    return {
+        format_: folder / f"summer_to_winter{exporting.SUFFIXES[format_]}" for format_ in FORMATS
+    }
 
 
 def run_onnx(path, images):
@@ -113,7 +123,8 @@ def test_a_file_says_how_it_is_used_and_where_it_comes_from(exported, format_):
     for images in (about["input"], about["output"]):
         assert (images["layout"], images["channels"], images["colours"]) == ("NCHW", 3, "RGB")
         assert (images["type"], images["range"]) == ("float32", [-1, 1])
-    assert about["padding"]["multiple"] == 8
+    assert (about["padding"]["multiple"], about["padding"]["least"]) == (8, 8)
+    assert "multiples of 8, 8 at least, by reflection" in about["padding"]["how"]
     assert about["padding"]["inside"] is (format_ != "safetensors")
 
 
@@ -134,7 +145,7 @@ def test_an_onnx_file_is_alone_and_tells_nothing_of_this_machine(exported):
     for each in (*session.get_inputs(), *session.get_outputs()):
         assert each.shape == ["batch", 3, "height", "width"]
     there = {path.name for path in exported["onnx"].parent.iterdir()}
-    assert there == {"a.onnx", "a.pt2", "a.safetensors"}
+    assert there == {f"summer_to_winter.{end}" for end in ("onnx", "pt2", "safetensors")}
     for path in exported.values():
         assert str(ROOT).encode() not in path.read_bytes()
 
@@ -147,22 +158,17 @@ def test_nothing_but_our_lines_is_shown(trained, tmp_path):
     assert done.stderr == ""
     first, second = done.stdout.splitlines()
     assert first.startswith("summer_to_winter as onnx: a.onnx (")
-    assert "1×3×32×32, 2×3×19×37, 3×3×40×32, 1×3×9×19, 1×3×9×16: the largest" in second
+    assert "1×3×32×32, 2×3×19×37, 3×3×40×32, 1×3×9×19, 1×3×9×16, 1×3×3×5, 2×3×1×2: the" in second
 
 
 class Reflecting(Generator):
     """A generator that needs everything exporters find difficult."""
-
-    norm: str = "instance"
-    channels: int = 3
 
     @property
     def multiple(self):
         return 4
 
     def build(self, channels_in, channels_out):
-        norm = {"instance": nn.InstanceNorm2d, "batch": nn.BatchNorm2d}[self.norm]
-
         class Attending(nn.Module):
             def __init__(self):
                 super().__init__()
@@ -175,10 +181,11 @@ class Reflecting(Generator):
         return nn.Sequential(
             nn.ReflectionPad2d(3),
             nn.Conv2d(channels_in, 4, 7),
-            norm(4),
+            nn.InstanceNorm2d(4),
             nn.Conv2d(4, 8, 3, 2, 1),
             nn.GroupNorm(2, 8),
             nn.Conv2d(8, 8, 3, 2, 1),
+            nn.BatchNorm2d(8),
             Attending(),
             nn.Upsample(scale_factor=2, mode="bilinear"),
             nn.ConvTranspose2d(8, channels_out, 3, 2, 1, output_padding=1),
@@ -194,25 +201,26 @@ GENERATORS = {
     "instance norm": EncoderDecoder(
         width=2, blocks=1, norm="instance", residual_block=Residual(norm="instance")
     ),
-    "reflection and attention, instance norm": Reflecting(),
-    "reflection and attention, batch norm": Reflecting(norm="batch"),
+    "reflection, attention and every norm": Reflecting(),
     "one pixel inside": UNet(width=2, depth=5),
     "the paper's": ResNet(width=2, blocks=1),
     "CUT's": ResNet(width=2, blocks=1, downsampling="antialiased", upsampling="antialiased"),
 }
 
 
-@pytest.mark.parametrize("format_", ["onnx", "torch-export"])
 @pytest.mark.parametrize("generator", GENERATORS.values(), ids=GENERATORS)
-def test_generators_of_every_make_can_be_exported(generator, format_, tmp_path):
+def test_generators_of_every_make_can_be_exported(generator, tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "traced", traced_once())
     path = saved(tmp_path, grey(tiny_recipe(generator=generator)))
     model = load_model(path, components=[type(generator)])
-    done = export_model(model, tmp_path / "file", format_)
-    assert done.difference < 1e-5
-    assert "1×1×32×32" in done.sizes
-    images = torch.rand(2, 1, 70, 45) * 2 - 1
-    made = RUN[format_](tmp_path / "file", images)
-    torch.testing.assert_close(made, model.translate(images), atol=1e-5, rtol=0)
+    for format_, run in RUN.items():
+        done = export_model(model, tmp_path / format_, format_)
+        assert done.difference < 1e-5
+        assert "1×1×32×32" in done.sizes
+        for shape in ((2, 1, 70, 45), (1, 1, 3, 70), (2, 1, 70, 1)):
+            images = torch.rand(shape) * 2 - 1
+            made = run(tmp_path / format_, images)
+            torch.testing.assert_close(made, model.translate(images), atol=1e-5, rtol=0)
 
 
 class Choosing(Generator):
@@ -301,6 +309,34 @@ def test_a_file_that_is_there_is_left_unless_asked(trained, tmp_path):
         export_model(load_model(trained), tmp_path, "onnx")
 
 
+def test_without_a_name_the_file_is_named_after_its_direction(trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ("--format", "safetensors", "--direction", "y-to-x")
+    out = export(trained, *words).output
+    assert "winter_to_summer as safetensors: winter_to_summer.safetensors (" in out
+    assert [path.name for path in tmp_path.iterdir()] == ["winter_to_summer.safetensors"]
+    assert "winter_to_summer.safetensors is there already" in export(trained, *words, code=2).stderr
+    export(trained, *words, "--overwrite")
+
+
+@pytest.mark.parametrize(
+    ("name", "format_", "says"),
+    [
+        (
+            "y.safetensors",
+            "onnx",
+            "named like safetensors: add --format safetensors, or name it *.onnx",
+        ),
+        ("y.PT2", "safetensors", "named like torch-export: add --format torch-export"),
+        ("y.onnx", "torch-export", "named like onnx: add --format onnx, or name it *.pt2"),
+    ],
+)
+def test_a_file_is_not_named_like_another_format(trained, tmp_path, name, format_, says):
+    done = export(trained, "--format", format_, "-o", str(tmp_path / name), code=2)
+    assert f"{name} is {says}" in " ".join(done.stderr.split())
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_folders_are_made_and_what_cannot_be_written_is_told(trained, tmp_path):
     (tmp_path / "file").write_text("no folder")
     words = ("--format", "safetensors", "-o")
@@ -320,6 +356,15 @@ def test_more_than_a_protobuf_holds_is_refused(trained, tmp_path, monkeypatch):
     monkeypatch.setattr(files, "ONNX_LIMIT", 1000)
     done = export(trained, "-o", str(tmp_path / "a.onnx"), code=1)
     assert "an ONNX file holds 2 GiB; use torch-export or safetensors" in done.stderr
+
+
+def test_the_example_says_what_it_takes():
+    example = ROOT / "docs/examples/run_onnx.py"
+    done = subprocess.run(
+        [sys.executable, example, "a.onnx"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr == f"usage: python {example} MODEL.onnx PICTURE TRANSLATED\n"
 
 
 BLOCKED = """

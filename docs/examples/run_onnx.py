@@ -51,4 +51,6 @@ def main(model: str, source: str, target: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 4:
+        sys.exit(f"usage: python {sys.argv[0]} MODEL.onnx PICTURE TRANSLATED")
     main(*sys.argv[1:])

@@ -15,13 +15,16 @@ if TYPE_CHECKING:
 
 @click.command(
     epilog=examples(
-        "imgtrans export runs/quickstart --output to_winter.onnx",
+        "imgtrans export runs/quickstart",
         "imgtrans export runs/quickstart --direction y-to-x --format torch-export -o summer.pt2",
     )
 )
 @click.argument("model")
 @click.option(
-    "--output", "-o", required=True, type=click.Path(path_type=Path), help="The file to write."
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    help="The file to write, instead of DIRECTION.onnx, .pt2 or .safetensors here.",
 )
 @click.option(
     "--format",
@@ -37,7 +40,7 @@ if TYPE_CHECKING:
 @plugin_option
 def export(
     model: str,
-    output: Path,
+    output: Path | None,
     format_: Format,
     direction: str | None,
     overwrite: bool,  # noqa: FBT001
@@ -48,7 +51,7 @@ def export(
 
     The file is run on images of several sizes and compared with the model before it is written.
     """
-    from imgtrans.exporting import export_model
+    from imgtrans.exporting import SUFFIXES, export_model
     from imgtrans.inference import load_model
     from imgtrans.monitor.display import Display
 
@@ -56,6 +59,7 @@ def export(
     display = Display(quiet=quiet)
     loaded = load_model(model)
     name = loaded.direction(direction)
+    output = output or Path(name + SUFFIXES[format_])
     done = export_model(loaded, output, format_, name, overwrite=overwrite)
     display.say(f"{name} as {format_}: {output} ({done.bytes / 1e6:.1f} MB)")
     display.say(

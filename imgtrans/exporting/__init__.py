@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from imgtrans.checkpoint import write_bytes
 from imgtrans.exporting.about import about
 from imgtrans.exporting.comparing import compare
-from imgtrans.exporting.files import MAKERS, Format, needed
+from imgtrans.exporting.files import MAKERS, SUFFIXES, Format, needed
 from imgtrans.problems import ImgtransError, RecipeError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from imgtrans.inference import Translator
 
-__all__ = ("ALLOWED", "Exported", "Format", "export_model")
+__all__ = ("ALLOWED", "SUFFIXES", "Exported", "Format", "export_model")
 
 ALLOWED: Final = 1e-3
 """The file's images may differ from the model's by so much, in [-1, 1]; 8 bits resolve 8e-3."""
@@ -56,10 +56,16 @@ def export_model(
         overwrite: replace a file that is there.
 
     Raises:
-        RecipeError: the file is there already, or is a folder.
+        RecipeError: the file is there already, is a folder, or is named like another format.
         ImgtransError: the generator cannot be exported, a package is missing, the file differs
             from the model by more than ``ALLOWED``, or it cannot be written; nothing is left.
     """
+    named = next((each for each, end in SUFFIXES.items() if path.suffix.lower() == end), format_)
+    if named != format_:
+        message = (
+            f"{path} is named like {named}: add --format {named}, or name it *{SUFFIXES[format_]}"
+        )
+        raise RecipeError(message)
     if path.is_dir() or (path.exists() and not overwrite):
         what = "is a folder" if path.is_dir() else "is there already; replace it with --overwrite"
         message = f"{path} {what}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import imgtrans
+from imgtrans.inference import padded_side
 
 if TYPE_CHECKING:
     from imgtrans.inference import Translator
@@ -45,8 +46,10 @@ def about(model: Translator, direction: str, format_: str) -> dict[str, Any]:
 
 
 def _padding(multiple: int, *, inside: bool) -> dict[str, Any]:
+    least = padded_side(1, multiple)
     how = (
-        f"height and width become multiples of {multiple} by reflection at the bottom and at the "
-        "right, without repeating the edge; the output is cut back"
+        f"height and width become multiples of {multiple}, {least} at least, by reflection at the "
+        "bottom and at the right, to and fro where they are small, without repeating the edge; the "
+        "output is cut back"
     )
-    return {"multiple": multiple, "inside": inside, "how": how}
+    return {"multiple": multiple, "least": least, "inside": inside, "how": how}

@@ -22,7 +22,8 @@ def compare(
     """The largest difference between the model and what ``run`` makes of the same images.
 
     The images are noise: of the training size, smaller, not square, of sides that need padding,
-    singly and several at once. A size that the model itself cannot take is left out.
+    of fewer pixels than a network sees at least, singly and several at once. A size that the model
+    itself cannot take is left out.
 
     Raises:
         ImgtransError: ``run`` fails where the model does not, or the model takes no size.
@@ -34,6 +35,8 @@ def compare(
         (3, side + model.multiple, side),
         (1, side // 4 + 1, side // 2 + 3),
         (1, 9, 16),
+        (1, 3, 5),
+        (2, 1, 2),
     ]
     generator = torch.Generator().manual_seed(0)
     tried, largest = [], 0.0

@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 
 Format = Literal["onnx", "torch-export", "safetensors"]
 
+SUFFIXES: Final[Mapping[Format, str]] = {
+    "onnx": ".onnx",
+    "torch-export": ".pt2",
+    "safetensors": ".safetensors",
+}
+"""How each format's files are named."""
+
 ONNX_LIMIT: Final = 2 * 2**30 - 2**20
 """Bytes: a protobuf has at most 2 GiB; a mebibyte is left for the graph."""
 ONNX_PACKAGES: Final = ("onnx", "onnxruntime", "onnxscript")

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from imgtrans.exporting.comparing import compare
+from imgtrans.inference import padded_side
 from imgtrans.problems import ImgtransError
 
 if TYPE_CHECKING:
@@ -30,9 +31,10 @@ class AnySize(nn.Module):
     """A generator whose images have any size: `imgtrans.inference.padded`, and the way back."""
 
     def __init__(self, network: nn.Module, multiple: int) -> None:
-        """Sides become whole multiples."""
+        """Sides become whole multiples, and are never less than the least that networks see."""
         super().__init__()
         self.network, self.multiple = network, multiple
+        self.least = padded_side(1, multiple)
 
     def forward(self, images: Tensor) -> Tensor:
         """``N×C×H×W`` in [-1, 1] to the same shape and range."""
@@ -43,7 +45,8 @@ class AnySize(nn.Module):
 
     def _places(self, length: int) -> Tensor:
         """0, 1, …, length - 1, length - 2, …: to and fro, up to the next multiple."""
-        whole = (length + self.multiple - 1) // self.multiple * self.multiple
+        multiple = (length + self.multiple - 1) // self.multiple * self.multiple
+        whole = torch.sym_max(multiple, self.least)
         period = torch.scalar_tensor(torch.sym_max(2 * length - 2, 1), dtype=torch.int64)
         at = torch.remainder(torch.arange(whole), period)
         return torch.minimum(at, period - at)
