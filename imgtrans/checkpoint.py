@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -106,7 +107,13 @@ def read(path: Path) -> Content:
         tensors = load(data)
         about = json.loads(text)
     except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
-        message = f"{path} is damaged or no file of imgtrans ({type(error).__name__}: {error})"
+        if _foreign(data):
+            message = (
+                f"{path} is no file of imgtrans; if it holds weights of another program, this "
+                f"makes a model of them: {shlex.join(['imgtrans', 'import', str(path)])}"
+            )
+        else:
+            message = f"{path} is damaged or no file of imgtrans ({type(error).__name__}: {error})"
         raise CorruptFileError(message) from None
     found = _digest(tensors, text)
     if found != expected:
@@ -116,6 +123,19 @@ def read(path: Path) -> Content:
         )
         raise CorruptFileError(message)
     return Content(tensors, about)
+
+
+def _foreign(data: bytes) -> bool:
+    """Whether it is torch's zip or pickle, or safetensors whose header says nothing of imgtrans."""
+    if data[8:9] != b"{":
+        return data.startswith(
+            (b"PK\x03\x04", *(bytes([0x80, version]) for version in range(2, 6)))
+        )
+    try:
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    except (ValueError, RecursionError):
+        return False
+    return "sha256" not in header.get("__metadata__", {})
 
 
 def _digest(tensors: Mapping[str, Tensor], about: str) -> str:

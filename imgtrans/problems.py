@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 
+SHOWN: Final = 12
+"""Lines of an error that lists things."""
+
+
 class ImgtransError(Exception):
     """A mistake or a fault that a user can mend; the text is the whole message. Exit code 1."""
 
@@ -57,6 +61,12 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`` did you mean "…"?`` with a leading ``;``, or nothing."""
     match = nearest(word, known)
     return f'; did you mean "{match}"?' if match else ""
+
+
+def listed(lines: Sequence[str]) -> str:
+    """The first lines below each other, set in, and how many more there are."""
+    more = [f"and {len(lines) - SHOWN:,} more"] if len(lines) > SHOWN else []
+    return "\n".join(f"    {line}" for line in [*lines[:SHOWN], *more])
 
 
 def as_toml(value: Any) -> str:

@@ -6,28 +6,26 @@ Only weights are taken; optimizers, pools and steps begin anew.
 from __future__ import annotations
 
 import os
+from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from imgtrans.building import build_trainer
-from imgtrans.checkpoint import Content, found, read
+from imgtrans.checkpoint import Content, CorruptFileError, found, read
 from imgtrans.components import dump
 from imgtrans.inference import MODEL
-from imgtrans.problems import ImgtransError, RecipeError, as_toml
+from imgtrans.problems import ImgtransError, RecipeError, as_toml, listed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from torch import Tensor, nn
 
     from imgtrans.monitor.display import Display
     from imgtrans.recipe import Recipe
     from imgtrans.training import Trainer
-
-SHOWN: Final = 12
-"""Lines of an error that lists tensors."""
 
 _Role = tuple[str, int]
 """``("generators", 0)`` of the first direction, ``("discriminators", 1)`` of the second domain."""
@@ -59,7 +57,7 @@ def start(trainer: Trainer, recipe: Recipe, display: Display) -> None:
     """
     if recipe.train.start_from is None:
         return
-    content, taken = _taken(trainer.networks, recipe)
+    content, taken = _taken(trainer.networks, recipe, display.warn)
     for name, tensors in taken.items():
         trainer.networks[name].load_state_dict(tensors)
     for line in _told(trainer.networks, taken, recipe):
@@ -79,32 +77,42 @@ def preview(recipe: Recipe) -> str:
         networks = build_trainer(recipe, torch.device("meta"), ()).networks
     except RecipeError:  # a component that meta cannot build, and the plan had to run for real
         networks = build_trainer(recipe, torch.device("cpu"), ()).networks
-    content, taken = _taken(networks, recipe)
+    damaged: list[str] = []
+    content, taken = _taken(networks, recipe, damaged.append)
     told = _told(networks, taken, recipe)
-    return "\n".join([*told, *_other_settings(content, taken, recipe)])
+    return "\n".join([*damaged, *told, *_other_settings(content, taken, recipe)])
 
 
-def _read(path: Path) -> Content:
-    """A file; of a run its newest checkpoint, which has discriminators, or else its model."""
-    if path.is_dir():
-        newest = found(path / "checkpoints")
-        path = newest[0] if newest else path / MODEL
-    if not path.is_file():
-        message = f"there is neither a checkpoint nor a model in {path.parent}"
+def _read(path: Path, warn: Callable[[str], None]) -> Content:
+    """A file; of a run its newest checkpoint, which has discriminators, or else its model.
+
+    A damaged one stays where it is, for whoever resumes that run; the next is taken, loudly.
+    """
+    files = [*found(path / "checkpoints"), path / MODEL] if path.is_dir() else [path]
+    files = [file for file in files if file.is_file()]
+    if not files:
+        message = f"there is neither a checkpoint nor a model at {path}"
         raise ImgtransError(message)
-    content = read(path)
+    for file, older in zip_longest(files, files[1:]):
+        try:
+            content = read(file)
+            break
+        except CorruptFileError as error:
+            if older is None:
+                raise
+            warn(f"{error}; {older.name} is taken instead")
     if content.about.get("kind") not in ("model", "checkpoint"):
-        message = f"{path} is no model and no checkpoint, so nothing can start from it"
+        message = f"{file} is no model and no checkpoint, so nothing can start from it"
         raise ImgtransError(message)
     return content
 
 
 def _taken(
-    networks: Mapping[str, nn.Module], recipe: Recipe
+    networks: Mapping[str, nn.Module], recipe: Recipe, warn: Callable[[str], None]
 ) -> tuple[Content, dict[str, dict[str, Tensor]]]:
     """The file, and its tensors for each network that it has weights of."""
     path = Path(str(recipe.train.start_from))
-    content = _read(path)
+    content = _read(path, warn)
     there, taken = dict(_roles(content, recipe)), {}
     for name, role in _own_roles(recipe).items():
         prefix = there.get(role)
@@ -123,12 +131,10 @@ def _taken(
         f"{name}/{line}" for name in taken for line in _misfits(networks[name], taken[name])
     ]
     if problems:
-        more = [f"and {len(problems) - SHOWN:,} more"] if len(problems) > SHOWN else []
         differing = _other_settings(content, taken, recipe)
-        listed = "\n".join(f"    {line}" for line in [*problems[:SHOWN], *more])
         message = "\n".join(
             [
-                f"[train] start_from: {path} holds weights of other networks\n{listed}",
+                f"[train] start_from: {path} holds weights of other networks\n{listed(problems)}",
                 *(f"  {line}" for line in differing),
             ]
         )

@@ -133,7 +133,7 @@ def seed_discriminator(width=64):
 
 
 def with_old_statistics(shapes):
-    """As torch before 0.4 saved instance normalisation: two statistics after each convolution."""
+    """As torch before 0.4 saved instance normalisation: statistics after each convolution."""
     found = {}
     last = [*shapes][-1]
     for name, shape in shapes.items():
@@ -142,6 +142,7 @@ def with_old_statistics(shapes):
             prefix, _, at = name.removesuffix(".bias").rpartition(".")
             for statistic in ("running_mean", "running_var"):
                 found[f"{prefix}.{int(at) + 1}.{statistic}"] = shape
+            found[f"{prefix}.{int(at) + 1}.num_batches_tracked"] = ()
     return found
 
 

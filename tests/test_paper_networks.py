@@ -115,6 +115,14 @@ def test_the_whole_published_networks_compute_what_their_formulas_say(name):
     assert largest_difference(network, layouts.weights(shapes), images, formula) < 1e-9
 
 
+@pytest.mark.parametrize(("depth", "dropouts"), [(8, 3), (7, 2), (5, 0)])
+def test_the_unet_has_dropout_where_pix2pix_has_it(depth, dropouts):
+    network = UNet(width=1, depth=depth, dropout=True).build(3, 3)
+    assert sum(isinstance(layer, torch.nn.Dropout) for layer in network.modules()) == dropouts
+    network = UNet(width=1, depth=depth).build(3, 3)
+    assert not any(isinstance(layer, torch.nn.Dropout) for layer in network.modules())
+
+
 def test_dropout_is_on_in_training_only():
     block = ReflectedResidual(dropout=True).build(8)
     images = torch.randn(1, 8, 8, 8)

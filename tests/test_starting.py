@@ -7,6 +7,8 @@ import published_layouts as layouts
 import pytest
 import torch
 from imgtrans_cyclegan import EncoderDecoder, Residual
+from imgtrans_cyclegan.paper import UNet
+from pydantic import ValidationError
 from toys import tiny_recipe
 
 from imgtrans import ImgtransError, RecipeError, checkpoint
@@ -141,6 +143,55 @@ def test_settings_that_fit_but_differ_are_told(trained):
     assert "blocks.0.layers.1.weight is (8,) in the file, nothing here" in done.stderr
 
 
+def test_dropout_that_the_weights_were_made_without_is_told():
+    torch.save(layouts.weights(layouts.unet(4, width=2)), "net.pth")
+    import_weights([Path("net.pth")], Path("net.safetensors"), ("a", "b"), lambda _: None)
+    generator = UNet(width=2, depth=4, dropout=True)
+    done = run_imgtrans("run", going_on("net.safetensors", generator=generator))
+    assert done.exit_code == 0, done.stderr
+    told = " ".join(done.stderr.split())
+    assert "[generator] dropout was false where the weights are from, and is true here" in told
+    assert "depth was" not in told
+
+
+def test_a_run_whose_checkpoints_are_gone_begins_again_with_the_same_weights(trained):
+    whole = run(going_on(trained), Display(quiet=True)).folder
+    (newest, *others) = checkpoint.found(whole / "checkpoints")
+    before = checkpoint.read(newest).tensors
+    for path in (newest, *others, whole / "status.json"):
+        path.unlink()
+    done = run_imgtrans("run", "--resume", str(whole))
+    assert done.exit_code == 0, done.stderr
+    assert "the run starts from step 0" in done.stdout
+    assert "the first weights of generators.summer_to_winter" in done.stdout
+    assert same(checkpoint.read(newest).tensors, before)
+
+
+def test_a_damaged_checkpoint_is_passed_over_loudly_and_left_where_it_is(trained):
+    shutil.copytree(trained, "run")
+    (newest, *_) = checkpoint.found(Path("run/checkpoints"))
+    whole, older = newest.read_bytes(), newest.with_name(checkpoint.name_of(1))
+    older.write_bytes(whole)
+    newest.write_bytes(whole[:-50])
+    done = run_imgtrans("run", going_on("run"))
+    assert done.exit_code == 0, done.stderr
+    told = " ".join(done.stderr.split())
+    assert f"{newest.name} is damaged" in told and f"{older.name} is taken instead" in told
+    assert all(same(of(first_weights(), name), of(source(trained), name)) for name in NETWORKS)
+    assert newest.read_bytes() == whole[:-50]
+    Path("on.toml").write_text(to_toml(going_on("run")))
+    planned = run_imgtrans("validate", "on.toml", "--dry-run").stdout
+    assert f"{older.name} is taken instead" in " ".join(planned.split())
+    older.write_bytes(whole[:-50])
+    for path in checkpoint.found(Path("run/checkpoints")):
+        path.write_bytes(whole[:-50])
+    assert "model.safetensors is taken instead" in run_imgtrans("run", going_on("run")).stderr
+    Path("run/model.safetensors").unlink()
+    done = run_imgtrans("run", going_on("run"))
+    assert done.exit_code == 1
+    assert "is damaged" in done.stderr
+
+
 def test_what_is_no_file_of_weights_is_told(trained):
     done = run_imgtrans("run", going_on("nowhere"))
     assert done.exit_code == 2
@@ -148,13 +199,17 @@ def test_what_is_no_file_of_weights_is_told(trained):
     Path("empty").mkdir()
     Path("text").write_text("hello")
     checkpoint.write(Path("other"), {}, {"kind": "other"})
+    torch.save({}, "net.pth")
     for name, words in (
         ("empty", "neither a checkpoint nor a model"),
         ("text", "is damaged or no file of imgtrans"),
         ("other", "is no model and no checkpoint"),
+        ("net.pth", "makes a model of them: imgtrans import .*net.pth"),
     ):
         with pytest.raises(ImgtransError, match=words):
             run(going_on(name), Display(quiet=True))
+    with pytest.raises(ValidationError, match="start_from"):
+        going_on("")
     assert not Path("runs").exists()
 
 

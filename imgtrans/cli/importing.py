@@ -8,20 +8,24 @@ from pathlib import Path
 import click
 
 from imgtrans.cli.group import add_files, examples, plugin_option
+from imgtrans.problems import RecipeError
 
 
 @click.command(
     "import",
     epilog=examples(
         "imgtrans import latest_net_G.pth --domains horse zebra --output zebras.safetensors",
-        "imgtrans import checkpoints/maps_cyclegan --output maps.safetensors",
+        "imgtrans import checkpoints/maps_cyclegan",
     ),
 )
 @click.argument(
     "weights", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="WEIGHTS…"
 )
 @click.option(
-    "--output", "-o", required=True, type=click.Path(path_type=Path), help="Model file to write."
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    help="Model file to write; default: the first name, .safetensors, in this folder.",
 )
 @click.option(
     "--domains",
@@ -34,7 +38,7 @@ from imgtrans.cli.group import add_files, examples, plugin_option
 @plugin_option
 def import_(
     weights: tuple[Path, ...],
-    output: Path,
+    output: Path | None,
     domains: tuple[str, str],
     overwrite: bool,  # noqa: FBT001
     files: tuple[Path, ...],
@@ -42,11 +46,17 @@ def import_(
     """Make a model file of published WEIGHTS, which translates and which training can start from.
 
     WEIGHTS are one generator, or two, the second for the way back; their discriminators; or a
-    folder of them. The network is told by names and shapes; nothing in the files is executed.
+    folder of them, of which what judges pairs of images is left out. The network is told by names
+    and shapes; nothing in the files is executed.
     """
-    from imgtrans.importing import import_weights
+    from imgtrans.importing import default_output, import_weights
 
     add_files(files)
+    if output is None:
+        output, overwrite = default_output(weights), False  # nothing that nobody named is replaced
+        if output.exists():
+            message = f"{output} is there already; name the model file with --output"
+            raise RecipeError(message)
     made = import_weights(weights, output, domains, click.echo, overwrite=overwrite)
     translate = shlex.join(["imgtrans", "translate", str(output)])
     click.echo(f"wrote  {output}")

@@ -38,7 +38,25 @@ class ResidualBlock(Component):
         """A module from ``N×channels×H×W`` to the same shape."""
 
 
-class Generator(Component):
+class Recognisable:
+    """A network of which somebody may have published weights; no kind of its own."""
+
+    @classmethod
+    def recognise(cls, shapes: Mapping[str, tuple[int, ...]]) -> Recognised | None:
+        """What ``imgtrans import`` asks: whether tensors of these shapes are weights of this one.
+
+        Args:
+            shapes: by the names in the file; prefixes that wrappers add are stripped.
+
+        Returns:
+            The component to build, or None where they are another network's. Whether every tensor
+            fits is compared afterwards, so one that is missing need not be looked for.
+        """
+        del shapes
+        return None
+
+
+class Generator(Component, Recognisable):
     """A network that translates images."""
 
     @property
@@ -50,22 +68,8 @@ class Generator(Component):
     def build(self, channels_in: int, channels_out: int) -> nn.Module:
         """A network from ``N×channels_in×H×W`` to ``N×channels_out×H×W``, both in [-1, 1]."""
 
-    @classmethod
-    def recognise(cls, shapes: Mapping[str, tuple[int, ...]]) -> Recognised | None:
-        """What ``imgtrans import`` asks: whether tensors of these shapes are weights of this one.
 
-        Args:
-            shapes: by the names in the file; prefixes that wrappers add are stripped.
-
-        Returns:
-            The component to build, or None where they are another network's. Whether every tensor
-            fits is compared afterwards, so one that is missing need not be looked for.
-        """
-        del shapes
-        return None
-
-
-class Discriminator(Component):
+class Discriminator(Component, Recognisable):
     """A network that tells real images of a domain from translated ones."""
 
     @abstractmethod
@@ -74,17 +78,3 @@ class Discriminator(Component):
 
         Several scales are a tuple of tensors, one per scale.
         """
-
-    @classmethod
-    def recognise(cls, shapes: Mapping[str, tuple[int, ...]]) -> Recognised | None:
-        """What ``imgtrans import`` asks: whether tensors of these shapes are weights of this one.
-
-        Args:
-            shapes: by the names in the file; prefixes that wrappers add are stripped.
-
-        Returns:
-            The component to build, or None where they are another network's. Whether every tensor
-            fits is compared afterwards, so one that is missing need not be looked for.
-        """
-        del shapes
-        return None

@@ -7,8 +7,10 @@ network that they build, tensor by tensor.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import tomli_w
@@ -17,15 +19,14 @@ from imgtrans.checkpoint import write
 from imgtrans.components import Dataset, Generator, dump
 from imgtrans.importing.naming import Place, files_of, places_of
 from imgtrans.importing.reading import read_weights
-from imgtrans.importing.recognising import Network, recognise
-from imgtrans.problems import ImgtransError, as_toml
+from imgtrans.importing.recognising import JudgesPairsError, Network, recognise
+from imgtrans.problems import ImgtransError, RecipeError, as_toml
 from imgtrans.recipe import Recipe, load_recipe, lock
-from imgtrans.recipe.model import NAME
+from imgtrans.recipe.model import NAME, two_names
 from imgtrans.recipe.reading import check
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from torch import Tensor
 
@@ -60,19 +61,22 @@ def import_weights(
         overwrite: whether a file in its place may go.
 
     Raises:
+        RecipeError: the output is there already or is a folder, the domains can be none, or a file
+            is named twice.
         ImgtransError: a file is no weights, or of no network that is known; networks do not belong
             together; or the output cannot be written.
     """
-    if output.exists() and not overwrite:
-        message = f"{output} exists; give another --output, or --overwrite"
-        raise ImgtransError(message)
-    networks = []
-    for path in files_of(paths):
-        say(str(path))
-        network = recognise(path, read_weights(path))
-        for line in (*network.said, _described(network)):
-            say(f"    {line}")
-        networks.append(network)
+    files = files_of(paths)
+    try:
+        _refuse_output(output, files, overwrite=overwrite)
+    except OSError as error:
+        raise _unwritable(output, error) from None
+    try:
+        two_names(domains)
+    except ValueError as error:
+        message = f"the domains {domains[0]} and {domains[1]}: {error}"
+        raise RecipeError(message) from None
+    networks = _networks(files, paths, say)
     generators, discriminators = places_of(networks)
     _refuse_unlike(generators)
     _refuse_unlike(discriminators)
@@ -84,6 +88,50 @@ def import_weights(
         tensors |= {f"{prefix}/{key}": value for key, value in place.network.tensors.items()}
     _write(output, tensors, recipe, networks)
     return Imported(recipe, _to_train_on(tables, output))
+
+
+def default_output(paths: Sequence[Path]) -> Path:
+    """In the current folder, called after the first of what is imported."""
+    first = paths[0]
+    return Path(f"{first.resolve().name if first.is_dir() else first.stem}.safetensors")
+
+
+def _refuse_output(output: Path, files: Sequence[Path], *, overwrite: bool) -> None:
+    """Before anything is read, which can take long."""
+    if output.is_dir():
+        message = f"{output} is a folder; --output is the model file to write"
+    elif output.resolve() in [file.resolve() for file in files]:
+        message = f"{output} is one of the files to import; give another --output"
+    elif output.exists() and not overwrite:
+        message = f"{output} is there already; give another --output, or replace it: --overwrite"
+    else:
+        folder = next(each for each in output.absolute().parents if each.exists())
+        if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
+            return
+        what = "may not be written to" if folder.is_dir() else "is no folder"
+        message = f"{output} cannot be written: {folder} {what}"
+        raise ImgtransError(message)
+    raise RecipeError(message)
+
+
+def _networks(
+    files: Sequence[Path], paths: Sequence[Path], say: Callable[[str], None]
+) -> list[Network]:
+    """Each file's; what judges pairs is left out where only its folder was named."""
+    networks = []
+    for path in files:
+        say(str(path))
+        try:
+            network = recognise(path, read_weights(path))
+        except JudgesPairsError as error:
+            if path in paths:
+                raise
+            say(f"    left out: {error}")
+            continue
+        for line in (*network.said, _described(network)):
+            say(f"    {line}")
+        networks.append(network)
+    return networks
 
 
 def _described(network: Network) -> str:
@@ -196,5 +244,8 @@ def _write(
         output.parent.mkdir(parents=True, exist_ok=True)
         write(output, tensors, about)
     except OSError as error:
-        message = f"{output} cannot be written: {error.strerror or error}"
-        raise ImgtransError(message) from None
+        raise _unwritable(output, error) from None
+
+
+def _unwritable(output: Path, error: OSError) -> ImgtransError:
+    return ImgtransError(f"{output} cannot be written: {error.strerror or error}")

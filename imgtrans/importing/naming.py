@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from imgtrans.components import Generator
-from imgtrans.problems import ImgtransError
+from imgtrans.problems import ImgtransError, RecipeError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,6 +28,7 @@ def files_of(paths: Sequence[Path]) -> list[Path]:
     """Files as they are; folders as the published weights in them.
 
     Raises:
+        RecipeError: a file is meant twice.
         ImgtransError: a folder has none.
     """
     found: list[Path] = []
@@ -43,6 +44,11 @@ def files_of(paths: Sequence[Path]) -> list[Path]:
             )
             raise ImgtransError(message)
         found += inside
+    whole = [path.resolve() for path in found]
+    for number, path in enumerate(found):
+        if whole[number] in whole[:number]:
+            message = f"{path} is named twice; two generators are two files"
+            raise RecipeError(message)
     return found
 
 

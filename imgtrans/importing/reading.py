@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 import warnings
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 WRAPPERS: Final = ("module.", "_orig_mod.")
 """What data-parallel training and compiling put before every name."""
+_FLOATS: Final = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+_COUNTS: Final = "num_batches_tracked"
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ def read_weights(path: Path) -> Weights:
         with path.open("rb") as file:
             head = file.read(512)
         _refuse_text(path, head)
-        loaded = load_file(path) if head[8:9] == b"{" else _load(path)
+        loaded = _load_safetensors(path) if head[8:9] == b"{" else _load(path)
     except OSError as error:
         message = f"{path} cannot be read: {error.strerror or error}"
         raise ImgtransError(message) from None
@@ -55,11 +58,35 @@ def read_weights(path: Path) -> Weights:
         raise ImgtransError(message) from None
     said: list[str] = []
     tensors = _without_wrappers(_state_dict(path, loaded, said), said)
-    bad = [name for name, t in tensors.items() if t.is_floating_point() and not t.isfinite().all()]
-    if bad:
-        message = f"{path}: {bad[0]} holds values that are not finite, so it makes no pictures"
-        raise ImgtransError(message)
+    for name, tensor in tensors.items():
+        if what := _unusable(name, tensor):
+            message = f"{path}: {name} {what}, so it makes no pictures"
+            raise ImgtransError(message)
     return Weights(tensors, tuple(said))
+
+
+def _unusable(name: str, tensor: Tensor) -> str:
+    """What keeps a tensor from being weights; nothing where it may be."""
+    kind = str(tensor.dtype).removeprefix("torch.")
+    if tensor.is_meta:
+        return "has a shape and no values"
+    if tensor.layout != torch.strided or tensor.is_nested:
+        return "is sparse or nested"
+    if tensor.dtype in _FLOATS:
+        # As the float32 that it becomes: large numbers of float64 are beyond it.
+        return "" if tensor.float().isfinite().all() else "holds values that are not finite"
+    counts = name.endswith(_COUNTS) and tensor.dtype in (torch.int64, torch.int32)
+    return "" if counts else f"holds {kind}, not floating-point numbers"
+
+
+def _load_safetensors(path: Path) -> dict[str, Tensor]:
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata() or {}
+    if {"about", "sha256"} <= metadata.keys():
+        what = "checkpoint" if '"kind": "checkpoint"' in metadata["about"] else "model"
+        message = f"{path} is a {what} already: imgtrans translate takes it as it is"
+        raise ImgtransError(message)
+    return load_file(path)
 
 
 def _refuse_text(path: Path, head: bytes) -> None:
@@ -93,10 +120,22 @@ def _load(path: Path) -> Any:
                 'alone: torch.save(network.state_dict(), "weights.pth")'
             )
         else:
-            first = str(error).partition("\n")[0] or "it ends too early"
-            what = f"{type(error).__name__}: {first[:200]}"
-            message = f"{path} is damaged, or no file of weights ({what})"
+            message = f"{path} is {_fault(path, error)}"
         raise ImgtransError(message) from None
+
+
+def _fault(path: Path, error: Exception) -> str:
+    """In our words: torch's give advice that is not for whoever has the file."""
+    with path.open("rb") as file:
+        is_zip = file.read(2) == b"PK"
+    # A zip ends with its table of contents.
+    if (
+        isinstance(error, EOFError)
+        or "EOF" in str(error)
+        or (is_zip and not zipfile.is_zipfile(path))
+    ):
+        return "cut short: fetch it again"
+    return "damaged, or no file of weights as torch.save writes them"
 
 
 def _state_dict(path: Path, loaded: Any, said: list[str]) -> dict[str, Tensor]:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final
 import torch
 
 from imgtrans.components import Discriminator, Generator, Recognised
+from imgtrans.components.networks import Recognisable
 from imgtrans.plugins import registry
-from imgtrans.problems import ImgtransError
+from imgtrans.problems import ImgtransError, listed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,9 +23,11 @@ if TYPE_CHECKING:
 
 State = dict[str, torch.Tensor]
 
-SHOWN: Final = 12
-"""Lines of an error that lists tensors."""
 _COUNTS: Final = "num_batches_tracked"
+
+
+class JudgesPairsError(ImgtransError):
+    """A discriminator sees two images at a time, and those here see one."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ def recognise(path: Path, weights: Weights) -> Network:
     """The component that these are weights of, filled.
 
     Raises:
+        JudgesPairsError: they are of a discriminator that sees an image and its translation.
         ImgtransError: no component knows them, several do, or something does not fit.
     """
     shapes = {name: tuple(tensor.shape) for name, tensor in weights.tensors.items()}
@@ -119,9 +123,14 @@ def _channels(path: Path, recognised: Recognised) -> int:
             "translates between images of equal channels"
         )
         raise ImgtransError(message)
+    if first in (2, 4, 6) and isinstance(recognised.component, Discriminator):
+        message = (
+            f"{path} sees {first} channels, so it judges pairs of images; discriminators here see "
+            "single ones, of 1 or 3"
+        )
+        raise JudgesPairsError(message)
     if first not in (1, 3):
-        pairs = ": it judges pairs of images, and discriminators here single ones" * (first == 6)
-        message = f"{path} sees {first} channels; images here have 1 or 3{pairs}"
+        message = f"{path} sees {first} channels; images here have 1 or 3"
         raise ImgtransError(message)
     return first
 
@@ -141,7 +150,8 @@ def _filled(
     kinds = {str(t.dtype).removeprefix("torch.") for t in tensors.values() if t.is_floating_point()}
     said = [f"{kind} becomes float32" for kind in sorted(kinds - {"float32"})]
     if missing:
-        said.append(f"{len(missing)} {_COUNTS} are not there and become 0: torch before 0.4.1")
+        verbs = "is not there and becomes" if len(missing) == 1 else "are not there and become"
+        said.append(f"{len(missing)} {_COUNTS} {verbs} 0: torch before 0.4.1")
     return filled, said
 
 
@@ -149,16 +159,12 @@ def _written(shape: Sequence[int]) -> str:
     return "×".join(map(str, shape)) or "a number"
 
 
-def _listed(lines: Sequence[str]) -> str:
-    more = [f"and {len(lines) - SHOWN:,} more"] if len(lines) > SHOWN else []
-    return "\n".join(f"    {line}" for line in [*lines[:SHOWN], *more])
-
-
 def _misfit(path: Path, name: str, found: Recognised, problems: Sequence[str]) -> str:
     what = "\n".join(f"    {line}" for line in found.decisions)
+    fit = "does not fit" if len(problems) == 1 else "do not fit"
     return (
-        f"{path} looks like {name}:\n{what}\n  but {len(problems):,} of its tensors do not fit\n"
-        f"{_listed(problems)}"
+        f"{path} looks like {name}:\n{what}\n  but {len(problems):,} of its tensors {fit}\n"
+        f"{listed(problems)}"
     )
 
 
@@ -173,7 +179,7 @@ def _unknown(path: Path, shapes: Mapping[str, tuple[int, ...]], failed: Sequence
     return "\n".join(
         [
             f"{path} holds weights of no network that is known here; it has",
-            _listed(held),
+            listed(held),
             f"  known are those of {', '.join(known) or 'none'}",
             *(f"  {line}" for line in failed),
         ]
@@ -182,6 +188,5 @@ def _unknown(path: Path, shapes: Mapping[str, tuple[int, ...]], failed: Sequence
 
 def _own(component: type[Component]) -> bool:
     """Whether a component knows published weights at all."""
-    kinds = (Generator, Discriminator)
-    inherited = {kind.recognise.__func__ for kind in kinds}  # type: ignore[attr-defined]
-    return component.recognise.__func__ not in inherited  # type: ignore[attr-defined]
+    inherited = Recognisable.recognise.__func__  # type: ignore[attr-defined]
+    return component.recognise.__func__ is not inherited  # type: ignore[attr-defined]

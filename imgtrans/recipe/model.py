@@ -35,6 +35,20 @@ NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 KEY = r"[A-Za-z0-9][A-Za-z0-9_-]*"
 
 
+def two_names(domains: tuple[str, str]) -> tuple[str, str]:
+    """The domains, if they can be.
+
+    Raises:
+        ValueError: they are equal, or one has a character that names must not have.
+    """
+    import re
+
+    if len(set(domains)) < 2 or not all(re.fullmatch(KEY, name) for name in domains):
+        message = "must be two different names of letters, digits, _ and -"
+        raise ValueError(message)
+    return domains
+
+
 class Table(BaseModel):
     """A table of a recipe: unknown keys are errors, values do not change once read."""
 
@@ -132,6 +146,7 @@ class Train(Table):
     )
     start_from: str | None = Field(
         default=None,
+        min_length=1,
         description="a model file, checkpoint or run's folder whose weights are the first ones; "
         "default: random numbers",
         json_schema_extra=FIXED,
@@ -216,12 +231,7 @@ class Recipe(Table):
     @field_validator("domains")
     @classmethod
     def _two_names(cls, domains: tuple[str, str]) -> tuple[str, str]:
-        import re
-
-        if len(set(domains)) < 2 or not all(re.fullmatch(KEY, name) for name in domains):
-            message = "must be two different names of letters, digits, _ and -"
-            raise ValueError(message)
-        return domains
+        return two_names(domains)
 
     @field_validator("loss", "metric")
     @classmethod

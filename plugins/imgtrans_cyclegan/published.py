@@ -14,7 +14,7 @@ from imgtrans import Recognised
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from imgtrans import Component
+    from imgtrans import Discriminator, Generator
     from imgtrans_cyclegan.paper import Down, Norm, Up
 
 _STATISTICS: Final = ("running_mean", "running_var", "num_batches_tracked")
@@ -52,8 +52,9 @@ def resnet(shapes: Mapping[str, tuple[int, ...]]) -> Recognised | None:
         upsampling=up,
         residual_block=ReflectedResidual(norm=norm, dropout=dropout),
     )
+    blocks = _count(last - first + 1, "residual block")
     decisions = (
-        f"{last - first + 1} residual blocks of {inner} channels, model.{first} to model.{last}",
+        f"{blocks} of {inner} channels, model.{first} to model.{last}",
         f"a block's second convolution is {second}",
         f"{blurred}: downsampling {down}, upsampling {up}",
         *said,
@@ -94,7 +95,7 @@ def patch(shapes: Mapping[str, tuple[int, ...]]) -> Recognised | None:
     norm, said = _norm(shapes)
     component = Patch(width=kernels[0][0], layers=layers, norm=norm, downsampling=down)
     decisions = (
-        f"{len(kernels)} convolutions of 4×4: {layers} halvings, then two of stride 1",
+        f"{len(kernels)} convolutions of 4×4: {_count(layers, 'halving')}, then two of stride 1",
         *(["blurs between them: downsampling antialiased"] if blurs else []),
         *said,
     )
@@ -122,7 +123,7 @@ def encoder_decoder(shapes: Mapping[str, tuple[int, ...]]) -> Recognised | None:
         for layer in (1, 2):
             ours[f"res_blocks.{n}.conv_layer{layer}"] = (f"blocks.{n}.layers", 3 * layer - 3)
     decisions = (
-        f"{max(blocks) + 1} blocks, res_blocks.0 to res_blocks.{max(blocks)}",
+        f"{_count(max(blocks) + 1, 'block')}, res_blocks.0 to res_blocks.{max(blocks)}",
         f"{norm} normalisation; the names are the seed project's, and become those used here",
     )
     channels = (_at(first, 1, 3), _at(last, 1, 3))
@@ -163,30 +164,60 @@ def _renamed(
 
 
 def _recognised(
-    component: Component,
+    component: Generator | Discriminator,
     channels: tuple[int, ...],
     shapes: Mapping[str, tuple[int, ...]],
     decisions: tuple[str, ...],
     norm: str,
 ) -> Recognised:
-    """With the statistics left out that instance normalisation saved before torch 0.4."""
+    """With the statistics left out that instance normalisation saved before torch 0.4.
+
+    Only where it stands: anywhere else they are what does not fit.
+    """
+    norms = _instance_norms(component, channels) if norm == "instance" else {}
     names: dict[str, str | None] = {}
-    if norm == "instance":
-        names = {name: None for name in shapes if name.rpartition(".")[2] in _STATISTICS}
+    for name, shape in shapes.items():
+        place, _, kind = name.rpartition(".")
+        wanted = () if kind == "num_batches_tracked" else (norms.get(place),)
+        if place in norms and kind in _STATISTICS and shape == wanted:
+            names[name] = None
     if names:
-        left_out = f"{len(names)} statistics of instance normalisation are left out: "
+        left_out = f"{_count(len(names), 'statistic')} of instance normalisation left out: "
         decisions += (left_out + "torch before 0.4 saved them, and nothing uses them",)
     return Recognised(component, channels, names, decisions, _PAPER)
 
 
+def _instance_norms(
+    component: Generator | Discriminator, channels: tuple[int, ...]
+) -> dict[str, int]:
+    """Channels of the network's instance normalisations, by their place."""
+    import torch
+    from torch import nn
+
+    with torch.device("meta"):
+        network = component.build(*channels)
+    layers = network.named_modules()
+    return {name: each.num_features for name, each in layers if isinstance(each, nn.InstanceNorm2d)}
+
+
 def _norm(shapes: Mapping[str, tuple[int, ...]]) -> tuple[Norm, list[str]]:
-    """Only batch normalisation has weights: of one dimension, next after a convolution's."""
+    """Batch normalisation has weights, of one dimension, next after a kernel; and statistics.
+
+    Affine instance normalisation has the weights alone. Networks here have none of it, so its
+    weights are what does not fit.
+    """
     kernels = {name for name, shape in shapes.items() if len(shape) == 4}
     vectors = [name for name, shape in shapes.items() if len(shape) == 1]
     placed = (re.fullmatch(r"(.+\.)(\d+)\.weight", name) for name in vectors)
     if any(match and f"{match[1]}{int(match[2]) - 1}.weight" in kernels for match in placed):
-        return "batch", ["batch normalisation: it has weights, and convolutions no bias"]
+        if any(name.endswith("running_mean") for name in vectors):
+            return "batch", ["batch normalisation: it has weights and running statistics"]
+        return "instance", ["instance normalisation with weights, which networks here have not"]
     return "instance", ["instance normalisation: it has no weights, and convolutions a bias"]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _numbers(pattern: str, shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
