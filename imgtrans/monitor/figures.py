@@ -85,7 +85,7 @@ def figures_of(folder: Path, content: dict[str, Any]) -> Figures | None:
     if not tables:
         return None
     missing = [
-        f"{short(name, 100)}: {short(why, 500)}"
+        f"{short(name, 100)}: {short(why, 500).partition(chr(10))[0]}"
         for name, why in mapping(content.get("not_measured")).items()
     ]
     step = number(content.get("step"))
