@@ -178,9 +178,9 @@ def restore(trainer: Trainer, tensors: Mapping[str, Tensor], step: int) -> None:
     }
     _refuse_other_networks(expected, tensors)
     for name, network in trainer.networks.items():
-        network.load_state_dict(_below(tensors, f"networks/{name}/"))
+        network.load_state_dict(below(tensors, f"networks/{name}/"))
     for phase in trainer.phases:
-        _restore_optimizer(phase, _below(tensors, f"optimizer/{phase.name}/"))
+        _restore_optimizer(phase, below(tensors, f"optimizer/{phase.name}/"))
     for name, pool in trainer.pools.items():
         saved = tensors.get(f"pool/{name}")
         images = saved.to(trainer.device).unbind() if saved is not None else ()
@@ -232,7 +232,8 @@ def _laid_out_as(parameter: Tensor | None, value: Tensor) -> Tensor:
     return like.copy_(value)
 
 
-def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin so, by the rest of their names."""
     return {
         name.removeprefix(prefix): tensor
         for name, tensor in tensors.items()

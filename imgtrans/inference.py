@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from imgtrans.building import build_generators
-from imgtrans.checkpoint import Content, found, name_of, read, write
+from imgtrans.checkpoint import Content, below, found, name_of, read, write
 from imgtrans.data import to_range
 from imgtrans.plugins import registry
 from imgtrans.problems import ImgtransError
@@ -59,13 +59,7 @@ class Translator:
         checkpoint = content.about.get("kind") == "checkpoint"
         for direction, network in self._generators.items():
             prefix = f"networks/generators.{direction}/" if checkpoint else f"{direction}/"
-            network.load_state_dict(
-                {
-                    key.removeprefix(prefix): value
-                    for key, value in content.tensors.items()
-                    if key.startswith(prefix)
-                }
-            )
+            network.load_state_dict(below(content.tensors, prefix))
             network.to(device).eval().requires_grad_(requires_grad=False)
 
     @property

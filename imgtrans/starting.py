@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from imgtrans.building import build_trainer
-from imgtrans.checkpoint import Content, CorruptFileError, found, read
+from imgtrans.checkpoint import Content, CorruptFileError, below, found, read
 from imgtrans.components import dump
 from imgtrans.inference import MODEL
 from imgtrans.problems import ImgtransError, RecipeError, as_toml, listed
@@ -116,11 +116,7 @@ def _taken(
     there, taken = dict(_roles(content, recipe)), {}
     for name, role in _own_roles(recipe).items():
         prefix = there.get(role)
-        tensors = {
-            key.removeprefix(prefix): value
-            for key, value in content.tensors.items()
-            if prefix is not None and key.startswith(prefix)
-        }
+        tensors = below(content.tensors, prefix) if prefix is not None else {}
         if tensors and name in networks:
             taken[name] = tensors
     if not any(name.startswith("generators.") for name in taken):
