@@ -13,6 +13,7 @@ from toys import CPU, tiny_recipe
 
 from imgtrans import Images, ImgtransError
 from imgtrans.data import (
+    HeldOutImages,
     Order,
     Store,
     fingerprint,
@@ -217,25 +218,21 @@ def test_the_fingerprint_changes_with_the_list_of_files():
 
 def test_held_out_images_are_cropped_in_the_middle():
     store = open_store(Numbered(2), tiny_recipe().dataset.model_copy(update={"load_size": 40}))
-    images = held_out((store, store), 1, 32, paired=False)
-    assert images is not None
+    images = held_out((store, store), 1, 32)
     assert images.x.shape == images.y.shape == (1, 3, 32, 32)
     assert images.x[0, 1, 0, 0] == to_range(Numbered(2)[0])[1, 4, 4]
 
 
 def test_where_one_of_a_held_out_pair_is_broken_both_are_left_out_and_the_reason_is_kept():
     dataset = tiny_recipe().dataset.model_copy(update={"broken_images": "skip"})
-    stores = (
-        open_store(Numbered(4, 32, 32, broken=(1,)), dataset),
-        open_store(Numbered(4, 32, 32), dataset),
-    )
-    pairs = held_out(stores, 4, 32, paired=True)
-    assert pairs is not None
-    assert torch.equal(pairs.x[:, 0], pairs.y[:, 0])
-    assert len(pairs.x) == 3
-    assert pairs.broken == ("x/1.png is broken",)
-    apart = held_out(stores, 4, 32, paired=False)
-    assert apart is not None
+    lists = (Numbered(4, 32, 32, broken=(1,)), Numbered(4, 32, 32))
+    stores = tuple(open_store(each, dataset) for each in lists)
+    pairs = HeldOutImages(Images(*lists, paired=True), dataset)
+    (batch,) = pairs.batches(0, 4)
+    assert torch.equal(batch.images[:, 0], batch.truth[:, 0])
+    assert len(batch.images) == 3
+    assert tuple(pairs.broken) == ("x/1.png is broken",)
+    apart = held_out(stores, 4, 32)
     assert (len(apart.x), len(apart.y)) == (4, 4)
 
 

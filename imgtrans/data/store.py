@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 import torch
@@ -138,39 +137,27 @@ class HeldOut:
     """Why images were left out."""
 
 
-def held_out(stores: tuple[Store, Store], count: int, size: int, *, paired: bool) -> HeldOut | None:
+def held_out(stores: tuple[Store, Store], count: int, size: int) -> HeldOut:
     """``count`` images of each domain, spread evenly; fewer where there are fewer.
+
+    The next image takes the place of a broken one; `HeldOutImages` leaves them out.
 
     Args:
         stores: of x and y.
         count: at most so many.
         size: height and width of the crops.
-        paired: image i of x and image i of y belong together: where one is broken both are left
-            out. Otherwise the next one takes the place of a broken one.
-
-    Returns:
-        None where no pair is whole.
 
     Raises:
         ImgtransError: an image is broken, and the recipe does not leave such images out.
     """
-    sides: tuple[list[Tensor], list[Tensor]] = ([], [])
-    broken: list[str] = []
-    for places in zip_longest(*(spread(len(store), count) for store in stores)):
-        read = [
-            (side, *store.read(place))
-            for side, store, place in zip(sides, stores, places, strict=True)
-            if place is not None
-        ]
-        reasons = [reason for _, _, reason in read if reason]
-        broken += reasons
-        if not (paired and reasons):
-            for side, image, _ in read:
-                side.append(unit(center_crop(image, size)))
-    if not all(sides):
-        return None
-    x, y = (torch.stack(side) * 2 - 1 for side in sides)
-    return HeldOut(x, y, tuple(dict.fromkeys(broken)))
+    sides: list[Tensor] = []
+    broken: dict[str, None] = {}
+    for store in stores:
+        read = [store.read(place) for place in spread(len(store), count)]
+        broken |= dict.fromkeys(reason for _, reason in read if reason)
+        sides.append(torch.stack([unit(center_crop(image, size)) for image, _ in read]) * 2 - 1)
+    x, y = sides
+    return HeldOut(x, y, tuple(broken))
 
 
 def spread(length: int, count: int) -> list[int]:

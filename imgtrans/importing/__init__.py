@@ -175,7 +175,8 @@ def _tables(
     network = generators[0].network
     like, base = load_recipe(network.recipe).tables(), load_recipe(_BASE).tables()
     sizes = {key: value for key, value in like["dataset"].items() if key in Dataset.model_fields}
-    multiple = _multiple(network)
+    assert isinstance(network.component, Generator)  # noqa: S101 - it is one of the generators
+    multiple = network.component.multiple
     sizes["image_size"] = -(-sizes["image_size"] // multiple) * multiple
     if sizes.get("load_size", sizes["image_size"]) < sizes["image_size"]:
         del sizes["load_size"]
@@ -194,10 +195,6 @@ def _tables(
     if discriminators:
         tables["discriminator"] = dump(discriminators[0].network.component)
     return {key: value for key, value in tables.items() if key not in ("fallback", "plugins")}
-
-
-def _multiple(network: Network) -> int:
-    return network.component.multiple if isinstance(network.component, Generator) else 1
 
 
 def _to_train_on(tables: dict[str, Any], output: Path) -> str:
