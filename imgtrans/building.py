@@ -17,6 +17,8 @@ from pydantic import BaseModel
 from torch import nn
 
 from imgtrans.components import Loss, PerDirection, as_terms
+from imgtrans.distributed import ALONE, Ranks
+from imgtrans.distributed.normalising import synchronise
 from imgtrans.problems import ImgtransError, RecipeError
 from imgtrans.training import Phase, PhaseName, Trainer, WeightedTerm
 from imgtrans.translation import Direction, Pool
@@ -57,13 +59,16 @@ def precision_of(recipe: Recipe, device: torch.device) -> str:
     return "bfloat16" if device.type == "cuda" else "float32"
 
 
-def build_trainer(recipe: Recipe, device: torch.device, images: tuple[str, ...]) -> Trainer:
+def build_trainer(
+    recipe: Recipe, device: torch.device, images: tuple[str, ...], ranks: Ranks = ALONE
+) -> Trainer:
     """Everything a training needs, at step 0.
 
     Args:
         recipe: checked.
         device: where the networks live; ``meta`` builds shapes without memory.
         images: what the plan found the losses to ask for.
+        ranks: this process among those of the training.
 
     Raises:
         RecipeError: a component's ``build`` raised, and the text holds the recipe's path to it; no
@@ -73,7 +78,7 @@ def build_trainer(recipe: Recipe, device: torch.device, images: tuple[str, ...])
     dtype = torch.float64 if precision == "float64" else torch.float32
     networks = _networks(recipe, device, dtype)
     pools = {
-        name: Pool(recipe.train.pool_images, f"{recipe.train.seed}/{name}")
+        name: Pool(recipe.train.pool_images, f"{recipe.train.seed}/{name}", ranks)
         for name in recipe.direction_names
     }
     directions = _directions(recipe, networks, pools, _autocast(precision, device))
@@ -83,7 +88,9 @@ def build_trainer(recipe: Recipe, device: torch.device, images: tuple[str, ...])
         order = ("discriminators", "generators")
     phases = [_phase(name, recipe, networks, terms[name]) for name in order if terms[name]]
     _refuse_idle(recipe, terms)
-    return Trainer(recipe.train, device, networks, directions, phases, pools, images, dtype)
+    if ranks.count > 1 and recipe.train.batch_norm == "synchronised":
+        synchronise(networks.values(), ranks)
+    return Trainer(recipe.train, device, networks, directions, phases, pools, images, dtype, ranks)
 
 
 def build_generators(recipe: Recipe, device: torch.device) -> dict[str, nn.Module]:

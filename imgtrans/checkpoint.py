@@ -160,8 +160,8 @@ def state(trainer: Trainer) -> dict[str, Tensor]:
             for key, value in phase.optimizer.state[parameter].items():
                 tensors[f"optimizer/{phase.name}/{key}/{name}"] = torch.as_tensor(value)
     for name, pool in trainer.pools.items():
-        if pool.images:
-            tensors[f"pool/{name}"] = torch.stack(pool.images)
+        if pool.images is not None:
+            tensors[f"pool/{name}"] = pool.images
     return tensors
 
 
@@ -183,8 +183,7 @@ def restore(trainer: Trainer, tensors: Mapping[str, Tensor], step: int) -> None:
         _restore_optimizer(phase, below(tensors, f"optimizer/{phase.name}/"))
     for name, pool in trainer.pools.items():
         saved = tensors.get(f"pool/{name}")
-        images = saved.to(trainer.device).unbind() if saved is not None else ()
-        pool.images = [image.clone() for image in images]
+        pool.fill(saved.to(trainer.device) if saved is not None else torch.empty(0, 0, 0, 0))
     trainer.step = step
 
 

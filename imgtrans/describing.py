@@ -70,7 +70,7 @@ def header(
 ) -> list[tuple[str, str]]:
     """The lines shown at the start; ``done`` steps are behind a run that continues."""
     recipe = data.recipe
-    size, batch, total = recipe.dataset.image_size, recipe.train.batch_size, recipe.train.steps
+    size, batch, total = recipe.dataset.image_size, recipe.train.images_per_step, recipe.train.steps
     steps = f"{total:,} steps of {batch} images a domain: {epochs(data, total)} epochs"
     if done:
         steps += f"; continues after step {done:,}, {total - done:,} to go"
@@ -126,7 +126,7 @@ def footer(
 def epochs(data: Data, steps: int) -> float:
     """Passes through the larger domain that these steps make."""
     larger = max(len(data.train.x), len(data.train.y))
-    return round(steps * data.recipe.train.batch_size / larger, 2)
+    return round(steps * data.recipe.train.images_per_step / larger, 2)
 
 
 def networks_line(plan: Plan) -> str:

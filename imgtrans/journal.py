@@ -45,10 +45,13 @@ class Journal:
         self._warnings: dict[str, str] = told if isinstance(told, dict) else {}
         self._reported = 0.0
 
-    def step(self, losses: dict[str, float], rates: dict[str, float], waited: float) -> None:
+    def step(
+        self, step: int, losses: dict[str, float], rates: dict[str, float], waited: float
+    ) -> None:
         """One line of ``metrics.jsonl``, and the display.
 
         Args:
+            step: which, counted from 1.
             losses: by name.
             rates: the learning rates of the step, by phase.
             waited: seconds that the step's images took to come.
@@ -56,9 +59,9 @@ class Journal:
         Raises:
             OSError: the line could not be written.
         """
-        step, pace = self._trainer.step, self._clock.pace or 1e-9
+        pace = self._clock.pace or 1e-9
         memory = memory_mib(self._trainer.device)
-        speed = 2 * self._data.recipe.train.batch_size / pace
+        speed = 2 * self._data.recipe.train.images_per_step / pace
         self._folder.log(
             {
                 "step": step,

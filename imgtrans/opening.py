@@ -130,15 +130,15 @@ def _seconds_per_step(recipe: Recipe, device: torch.device) -> float:
     """Measured on a throw-away copy and two images a domain, scaled to the batch."""
     from imgtrans.plan import make_plan
 
-    few = min(2, recipe.train.batch_size)
+    few, parts = min(2, recipe.train.batch_size), recipe.train.accumulate
     trainer = build_trainer(recipe, device, make_plan(recipe).images)
     size, channels = recipe.dataset.image_size, recipe.dataset.channels
-    images = torch.zeros(few, channels, size, size, device=device, dtype=trainer.dtype)
+    images = torch.zeros(few * parts, channels, size, size, device=device, dtype=trainer.dtype)
     images.uniform_(-1, 1)
     start = 0.0
     for _ in range(2):  # the first one warms up
         start = time.perf_counter()
-        train_step(trainer, images, images)
+        train_step(trainer, images, images).read()
     return (time.perf_counter() - start) * recipe.train.batch_size / few
 
 

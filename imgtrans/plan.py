@@ -99,6 +99,8 @@ class _Recorder:
     def __init__(self) -> None:
         self.shapes: dict[str, list[tuple[int, ...]]] = {}
         self.begun: list[str] = []
+        self.again = False
+        """Whether the phase that comes first is the discriminators' and asks for fakes."""
         self.loss = ""
 
     def watch(self, name: str, network: nn.Module) -> None:
@@ -131,8 +133,9 @@ def _run(
         shape = (batch, channels, size, size)
         x, y = (torch.rand(shape, device=device, dtype=trainer.dtype) * 2 - 1 for _ in range(2))
         asked = _ask(trainer, x, y, recorder)
+    forwards = _forwards(recipe, trainer, recorder)
     networks = tuple(
-        NetworkPlan(name, _count(network), len(shapes), shapes[0] if shapes else None)
+        NetworkPlan(name, _count(network), forwards[name], shapes[0] if shapes else None)
         for (name, network), shapes in zip(
             trainer.networks.items(), recorder.shapes.values(), strict=True
         )
@@ -140,6 +143,16 @@ def _run(
     terms = [term for phase in trainer.phases for term in phase.terms]
     images = tuple(image for image in IMAGES if image in asked)
     return Plan(images, networks, tuple(t.name for t in terms), tuple(t.weight for t in terms))
+
+
+def _forwards(recipe: Recipe, trainer: Trainer, recorder: _Recorder) -> dict[str, int]:
+    """Per step and network; a step that accumulates goes through all for each of its parts."""
+    parts = recipe.train.accumulate
+    counts = {name: parts * len(shapes) for name, shapes in recorder.shapes.items()}
+    if parts > 1 and recorder.again:  # made for the discriminators, and again for the generators
+        for direction in trainer.directions:
+            counts[f"generators.{direction.name}"] += parts
+    return counts
 
 
 def _ask(trainer: Trainer, x: torch.Tensor, y: torch.Tensor, recorder: _Recorder) -> set[str]:
@@ -159,6 +172,8 @@ def _ask(trainer: Trainer, x: torch.Tensor, y: torch.Tensor, recorder: _Recorder
                 message = f"[loss.{recorder.loss}] {error}"
                 raise type(error)(message) from None
             _check_scalar(term.name, value)
+        if phase is trainer.phases[0] and phase.name == "discriminators":
+            recorder.again = any("fake" in made.__dict__ for made in translations)
     for translation in translations:
         asked |= set(translation.__dict__) & set(IMAGES)
     return asked

@@ -28,7 +28,7 @@ from imgtrans.recipe import Recipe, to_toml
 from imgtrans.resuming import check_environment, find_run, open_resumed
 from imgtrans.saving import Saver
 from imgtrans.starting import located, start
-from imgtrans.training import train_step
+from imgtrans.training import NonFiniteLossError, train_step
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from imgtrans.monitor.display import Display
     from imgtrans.opening import Data
     from imgtrans.plan import Plan
-    from imgtrans.training import Trainer
+    from imgtrans.training import Losses, Trainer
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,15 @@ def run(
         return Ended(opened.path, going.go(resumed=folder is not None))
 
 
+@dataclass(frozen=True)
+class _Made:
+    """A step that was made, and what is logged of it."""
+
+    losses: Losses
+    rates: dict[str, float]
+    waited: float
+
+
 class _Run:
     """A run in its locked folder."""
 
@@ -116,6 +125,7 @@ class _Run:
         self.judging = judging
         self.steps = self.recipe.train.steps
         self.clock, self.stop = Clock(), Stop()
+        self.unread: _Made | None = None
         self.training: TrainingData
         self.samples: HeldOut
         self.saver = Saver(folder, data, trainer, self.clock, display)
@@ -213,22 +223,39 @@ class _Run:
             self.journal.leave_out(batch.broken)
             x, y = batch.to(trainer.device, trainer.dtype)
             rates = trainer.learning_rates()
-            losses = train_step(trainer, x, y)
+            made = _Made(train_step(trainer, x, y), rates, waiting.seconds)
             self.clock.tick()
-            self.journal.step(losses, rates, waiting.seconds)
+            # A GPU works beside us: its losses are there when the next step is under way.
+            late = trainer.device.type == "cuda"
+            self._log(self.unread if late else made)
+            self.unread = made if late else None
             last = self.done or self.stop.signal is not None
             measured, best = not last and self.judging.due(trainer.step), None
+            saved = last or trainer.step % settings.checkpoint_every == 0
+            sampled = last or trainer.step % settings.sample_every == 0
+            if measured or saved or sampled:
+                self._log(self.unread)
+                self.unread = None
             if measured:
                 best = self.judging.measure(trainer, self.journal, self.saver.best)
                 self.clock.skip()
-            if last or best is not None or trainer.step % settings.checkpoint_every == 0:
+            if saved or best is not None:
                 self.saver.save(last=last, best=best)
-            sampled = last or trainer.step % settings.sample_every == 0
             if sampled:
                 self.journal.sample(self.samples)
             self.journal.report(now=sampled or measured)
             if last:
                 return
+
+    def _log(self, made: _Made | None) -> None:
+        if made is None:
+            return
+        try:
+            losses = made.losses.read()
+        except NonFiniteLossError:
+            self.trainer.step = made.losses.step - 1  # since then no weight has changed
+            raise
+        self.journal.step(made.losses.step, losses, made.rates, made.waited)
 
     def _finish(self) -> int:
         about = {

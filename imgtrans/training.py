@@ -1,7 +1,9 @@
 """The core loop: what one training step does. Read top to bottom.
 
-A step makes the planned images, then goes through the phases, generators and discriminators, in the
-recipe's order. A phase sums its weighted losses over the directions, goes backward once, and steps.
+A step makes the planned images, then goes through the phases, generators and discriminators, in
+the recipe's order. A phase sums its weighted losses over the directions, goes backward once,
+averages the gradients over the processes, and steps. One that accumulates goes backward for each
+part of the batch before it steps.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from imgtrans.distributed import ALONE, Ranks
 from imgtrans.problems import ImgtransError
 from imgtrans.translation import Direction, Pool, Translation
 
@@ -69,13 +72,21 @@ class Trainer:
     images: tuple[str, ...]
     """What the plan found the losses to ask for, in the order it is made."""
     dtype: torch.dtype = torch.float32
+    ranks: Ranks = ALONE
     step: int = 0
     """Steps done."""
+    broken: Tensor | None = None
+    """1 on the device once a loss was not finite: from then on no weight changes."""
 
     @property
     def discriminators(self) -> list[nn.Module]:
         """What the generators' phase freezes."""
         return [net for name, net in self.networks.items() if name.startswith("discriminators.")]
+
+    @property
+    def losses(self) -> tuple[str, ...]:
+        """Their names, in the order of a step."""
+        return tuple(term.name for phase in self.phases for term in phase.terms)
 
     def learning_rates(self) -> dict[str, float]:
         """Of each phase in the coming step."""
@@ -83,49 +94,179 @@ class Trainer:
         return {phase.name: phase.learning_rate * factor for phase in self.phases}
 
 
-def train_step(trainer: Trainer, x: Tensor, y: Tensor) -> dict[str, float]:
-    """One training step.
+@dataclass(frozen=True)
+class Losses:
+    """Of one step, unweighted, the mean over its parts and processes; still on the device."""
+
+    step: int
+    """Counted from 1."""
+    names: tuple[str, ...]
+    values: Tensor
+    """On the host once ``copied``."""
+    copied: torch.cuda.Event | None = None
+
+    def read(self) -> dict[str, float]:
+        """Every loss by its name; waits for the device.
+
+        Raises:
+            NonFiniteLossError: one is infinite or not a number, so the phase it belongs to and
+                all after it have changed no weight.
+        """
+        if self.copied is not None:
+            self.copied.synchronize()
+        losses = dict(zip(self.names, self.values.tolist(), strict=True))
+        bad = [f"{name} = {value}" for name, value in losses.items() if not math.isfinite(value)]
+        if bad:
+            message = (
+                f"step {self.step}: {', '.join(bad)}; training cannot go on from a loss that is "
+                "not finite\n  the last good checkpoint is kept; lower the learning rates, or look "
+                "at the images of this step"
+            )
+            raise NonFiniteLossError(message)
+        return losses
+
+
+def train_step(trainer: Trainer, x: Tensor, y: Tensor) -> Losses:
+    """One training step; nothing in it waits for the device.
+
+    A loss that is not finite stops the trainer for good: from then on no phase changes a weight,
+    which reading the losses tells.
 
     Args:
         trainer: changed in place, its ``step`` counted up.
-        x: ``N×C×H×W`` float in [-1, 1], images of the first domain.
+        x: ``N×C×H×W`` float in [-1, 1], this process's images of the first domain, those of all
+            parts of the step one after another.
         y: the same of the second.
 
     Returns:
-        Every loss by its name, unweighted.
-
-    Raises:
-        NonFiniteLossError: before the phase with the loss changes any weight; an earlier phase of
-            the same step has changed its own.
+        Every loss.
     """
-    seed_everything(trainer.settings.seed, trainer.step)
-    translations = [
-        Translation(direction, *((x, y) if index == 0 else (y, x)), trainer.step)
-        for index, direction in enumerate(trainer.directions)
-    ]
-    # Made in a fixed order, so that reordering losses cannot change what dropout draws.
-    for translation in translations:
-        for image in trainer.images:
-            getattr(translation, image)
+    prepare(trainer, len(x))
+    values = compute(trainer, x, y)
+    trainer.step += 1
+    return _on_the_way(trainer, values)
+
+
+def prepare(trainer: Trainer, images: int) -> None:
+    """What the host decides before a step: learning rates, and which past fakes are shown."""
+    parts = trainer.settings.accumulate
+    for pool in trainer.pools.values():
+        pool.draw(trainer.step, images // parts, parts, trainer.device)
     rates = trainer.learning_rates()
-    losses: dict[str, float] = {}
+    for phase in trainer.phases:
+        for group in phase.optimizer.param_groups:
+            if isinstance(group["lr"], Tensor):  # where a CUDA graph reads it
+                group["lr"].fill_(rates[phase.name])
+            else:
+                group["lr"] = rates[phase.name]
+
+
+def compute(trainer: Trainer, x: Tensor, y: Tensor) -> Tensor:
+    """What the device does in a step; returns the losses, in the order of `Trainer.losses`."""
+    parts = _parts(trainer, x, y)
+    losses = []
     for phase in trainer.phases:
         with _frozen([] if phase.name == "discriminators" else trainer.discriminators):
-            values = {term.name: term.term(translations[term.direction]) for term in phase.terms}
-            total = sum(term.weight * values[term.name] for term in phase.terms)
-            losses |= _finite(values, trainer.step)
             phase.optimizer.zero_grad(set_to_none=True)
-            assert isinstance(total, Tensor)  # noqa: S101 - a phase has at least one term
-            total.backward()
-            _step(phase, rates[phase.name])
-    trainer.step += 1
-    return losses
+            values = torch.stack([_learn(trainer, phase, part) for part in parts]).mean(0)
+            trainer.ranks.average([*_gradients(trainer, phase), values])
+            _step(trainer, phase, values)
+        losses.append(values)
+    return torch.cat(losses)
 
 
-def _step(phase: Phase, rate: float) -> None:
-    for group in phase.optimizer.param_groups:
-        group["lr"] = rate
+def _learn(trainer: Trainer, phase: Phase, part: Part) -> Tensor:
+    """Add the gradients of a phase's losses in one part of the batch; returns those losses."""
+    translations = part.translations(trainer, phase)
+    values = [term.term(translations[term.direction]) for term in phase.terms]
+    total = sum(term.weight * value for term, value in zip(phase.terms, values, strict=True))
+    assert isinstance(total, Tensor)  # noqa: S101 - a phase has at least one term
+    (total / trainer.settings.accumulate).backward()
+    return torch.stack([value.detach() for value in values])
+
+
+@dataclass(eq=False)
+class Part:
+    """The images that go through the networks together: a whole step's, unless it accumulates."""
+
+    index: int
+    x: Tensor
+    y: Tensor
+    fakes: list[Tensor] | None = None
+    """What the generators' phase made, where that came first and its graph is gone."""
+    made: list[Translation] | None = None
+    """What both phases share, where the part is all there is."""
+
+    def translations(self, trainer: Trainer, phase: Phase) -> list[Translation]:
+        """One for each direction, with the images that the phase is known to need."""
+        if trainer.settings.accumulate == 1:
+            self.made = self.made or self._make(trainer, graph=True)
+            return self.made
+        # Keeping the graphs of all parts until the other phase would take the memory that
+        # accumulating is there to save.
+        if phase.name == "generators":
+            made = self._make(trainer, graph=True)
+            if "fake" in trainer.images:
+                self.fakes = [translation.fake.detach() for translation in made]
+            return made
+        return self._make(trainer, graph=False)
+
+    def _make(self, trainer: Trainer, *, graph: bool) -> list[Translation]:
+        settings, ranks = trainer.settings, trainer.ranks
+        place = self.index * ranks.count + ranks.rank
+        made = []
+        for index, direction in enumerate(trainer.directions):
+            images = (self.x, self.y) if index == 0 else (self.y, self.x)
+            made.append(Translation(direction, *images, self.index, graph=graph))
+        if settings.accumulate == 1:
+            seed_everything(settings.seed, trainer.step, place)
+        # Made in a fixed order, so that reordering losses cannot change what dropout draws.
+        for index, translation in enumerate(made):
+            if settings.accumulate > 1:  # the fake comes first, so both phases make the same one
+                seed_everything(settings.seed, trainer.step, 2 * place + index)
+            if not graph and self.fakes is not None:
+                translation.fake = self.fakes[index]
+            for image in trainer.images:
+                if graph or image == "fake":
+                    getattr(translation, image)
+        return made
+
+
+def _parts(trainer: Trainer, x: Tensor, y: Tensor) -> list[Part]:
+    count = trainer.settings.accumulate
+    return [
+        Part(n, *both) for n, both in enumerate(zip(x.chunk(count), y.chunk(count), strict=True))
+    ]
+
+
+def _gradients(trainer: Trainer, phase: Phase) -> list[Tensor]:
+    """Of every parameter of a phase, zeros where a process has none: all exchange the same."""
+    gradients = []
+    if trainer.ranks.count > 1:
+        for parameter in phase.parameters.values():
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            gradients.append(parameter.grad)
+    return gradients
+
+
+def _step(trainer: Trainer, phase: Phase, values: Tensor) -> None:
+    """Change the weights, unless a loss of this step or of one before was not finite."""
+    broken = (~values.isfinite().all()).to(torch.float32)
+    trainer.broken = broken if trainer.broken is None else torch.maximum(trainer.broken, broken)
+    # Fused optimizers look at this on the device, so the host need not wait for it.
+    phase.optimizer.found_inf = trainer.broken  # type: ignore[attr-defined]
     phase.optimizer.step()
+
+
+def _on_the_way(trainer: Trainer, values: Tensor) -> Losses:
+    copied = None
+    if trainer.device.type == "cuda":
+        there = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+        values = there.copy_(values, non_blocking=True)
+        copied = torch.cuda.Event()
+        copied.record()
+    return Losses(trainer.step, trainer.losses, values, copied)
 
 
 @contextmanager
@@ -142,28 +283,13 @@ def _frozen(discriminators: Sequence[nn.Module]) -> Iterator[None]:
             parameter.requires_grad_(True)  # noqa: FBT003
 
 
-def _finite(values: Mapping[str, Tensor], step: int) -> dict[str, float]:
-    # Together, because every copy from a GPU waits for all that it still has to do.
-    copied = torch.stack([value.detach() for value in values.values()]).tolist()
-    losses: dict[str, float] = dict(zip(values, copied, strict=True))
-    bad = [f"{name} = {value}" for name, value in losses.items() if not math.isfinite(value)]
-    if bad:
-        message = (
-            f"step {step + 1}: {', '.join(bad)}; training cannot go on from a loss that is not "
-            "finite\n  the last good checkpoint is kept; lower the learning rates, or look at the "
-            "images of this step"
-        )
-        raise NonFiniteLossError(message)
-    return losses
-
-
-def seed_everything(seed: int, step: int) -> None:
-    """Make the coming step's random numbers a pure function of seed and step.
+def seed_everything(seed: int, step: int, part: int = 0) -> None:
+    """Make the coming random numbers a pure function of seed, step and part of the batch.
 
     So a resumed run draws what an uninterrupted one would, and no random state needs saving.
     Python's and numpy's generators are seeded too, for components that use them.
     """
-    mixed = random.Random(f"{seed}/{step}").getrandbits(64)  # noqa: S311
+    mixed = random.Random(f"{seed}/{step}/{part}" if part else f"{seed}/{step}").getrandbits(64)  # noqa: S311
     torch.manual_seed(mixed)
     random.seed(mixed)
     np.random.seed(mixed % 2**32)  # noqa: NPY002 - the legacy state is the one plugins share

@@ -1,8 +1,11 @@
 """``Translation``: every image is made once, with its graph, in a fixed order."""
 
+import random
+
 import pytest
 import torch
 from imgtrans_cyclegan import CycleConsistency, Identity, LeastSquares
+from textbook import ImagePool
 from toys import batch_of, tiny_paper_recipe, tiny_recipe, trainer_of
 
 from imgtrans import RecipeError
@@ -98,7 +101,7 @@ def test_the_order_of_losses_changes_nothing():
     for losses in (one, dict(reversed(one.items()))):
         trainer = trainer_of(tiny_recipe(loss=losses, train={"precision": "float64"}))
         add_dropout(trainer)
-        results.append(train_step(trainer, *batch_of(trainer)))
+        results.append(train_step(trainer, *batch_of(trainer)).read())
     assert set(results[0]) == set(results[1])
     assert results[0] == pytest.approx(results[1], abs=1e-12)
 
@@ -134,12 +137,17 @@ def test_losses_see_at_least_float32_and_float64_stays():
         assert Translation(Direction("x_to_y", network), *images).fake.dtype == expected
 
 
+def exchange(pool, fakes, step):
+    pool.draw(step, len(fakes))
+    return pool.exchange(fakes)
+
+
 def test_a_pool_shows_new_fakes_until_it_is_full_then_some_old_ones():
     pool = Pool(2, "seed")
     first, second = torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1)
-    assert torch.equal(pool.exchange(first, 0), first)
-    assert torch.equal(pool.exchange(second, 1), second)
-    shown = [pool.exchange(torch.full((1, 1, 1, 1), 2.0 + step), 2 + step) for step in range(50)]
+    assert torch.equal(exchange(pool, first, 0), first)
+    assert torch.equal(exchange(pool, second, 1), second)
+    shown = [exchange(pool, torch.full((1, 1, 1, 1), 2.0 + step), 2 + step) for step in range(50)]
     fresh = [image.item() == 2 + step for step, image in enumerate(shown)]
     assert 15 < sum(fresh) < 35
     assert len(pool.images) == 2
@@ -147,7 +155,19 @@ def test_a_pool_shows_new_fakes_until_it_is_full_then_some_old_ones():
 
 def test_a_pool_of_none_shows_each_fake_itself():
     fakes = torch.rand(2, 3, 4, 4)
-    assert Pool(0, "seed").exchange(fakes, 0) is fakes
+    assert exchange(Pool(0, "seed"), fakes, 0) is fakes
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_a_pool_is_the_textbooks_also_where_a_batch_shows_its_own_fakes(parts):
+    pool, textbook = Pool(4, "seed"), ImagePool(4)
+    for step in range(40):
+        fakes = torch.arange(6.0).view(6, 1, 1, 1) + 6 * step
+        expected = textbook.query(fakes, random.Random(f"seed/{step}"))
+        pool.draw(step, 6 // parts, parts)
+        shown = [pool.exchange(part, index) for index, part in enumerate(fakes.chunk(parts))]
+        assert torch.equal(torch.cat(shown), expected)
+    assert torch.equal(pool.images, torch.stack(textbook.images))
 
 
 def test_once_makes_a_value_once():
@@ -169,7 +189,7 @@ def test_a_pool_of_fifty_shows_new_fakes_until_it_is_full_and_then_half_old_ones
     pool = Pool(50, "seed")
     for step in range(1050):
         fake = torch.full((1, 1, 1, 1), float(step))
-        shown.append(pool.exchange(fake, step).item() == step)
+        shown.append(exchange(pool, fake, step).item() == step)
     assert all(shown[:50])
     assert 0.45 < sum(shown[50:]) / 1000 < 0.55
     assert len(pool.images) == 50

@@ -51,7 +51,7 @@ def open_training(
     """
     dataset, settings = recipe.dataset, recipe.train
     x, y = (open_store(each, dataset) for each in (images.x, images.y))
-    order = Order(settings.seed, settings.batch_size, (len(x), len(y)), images.paired)
+    order = Order(settings.seed, settings.images_per_step, (len(x), len(y)), images.paired)
     cached = settings.cache == "memory" or (settings.cache == "auto" and fits_in_memory(x, y))
     if cached:
         tick = progress("reading images", len(x) + len(y))

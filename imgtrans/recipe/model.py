@@ -86,7 +86,19 @@ class Train(Table):
         json_schema_extra=FREE,
     )
     batch_size: PositiveInt = Field(
-        default=1, description="images of each domain per step", json_schema_extra=FIXED
+        default=1,
+        description="images of each domain per step, over all processes",
+        json_schema_extra=FIXED,
+    )
+    accumulate: PositiveInt = Field(
+        default=1,
+        description="batches whose gradients are added up to one step, in the memory of one",
+        json_schema_extra=FIXED,
+    )
+    batch_norm: Literal["synchronised", "local"] = Field(
+        default="synchronised",
+        description="with several processes: statistics of all their images, or each of its own",
+        json_schema_extra=FIXED,
     )
     order: Literal["discriminators-first", "generators-first"] = Field(
         default="generators-first",
@@ -111,6 +123,12 @@ class Train(Table):
         default="auto",
         description="arithmetic of the networks; auto: bfloat16 autocast on CUDA, else float32",
         json_schema_extra=FIXED,
+    )
+    execution: Literal["auto", "plain"] = Field(
+        default="auto",
+        description="auto: what was measured to be fastest on the device; plain: operation by "
+        "operation, as torch does it by itself",
+        json_schema_extra=FREE,
     )
     workers: NonNegativeInt | Literal["auto"] = Field(
         default="auto",
@@ -157,6 +175,11 @@ class Train(Table):
     discriminators: Adam = Field(
         default=Adam(), description="optimizer of the discriminators", json_schema_extra=FREE
     )
+
+    @property
+    def images_per_step(self) -> int:
+        """Of each domain, over all processes."""
+        return self.batch_size * self.accumulate
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -1,0 +1,80 @@
+"""The step: what a broken loss changes, and accumulating the gradients of parts of a batch."""
+
+import math
+
+import pytest
+import torch
+from imgtrans_cyclegan import CycleConsistency, LeastSquares
+from test_parity import largest_difference, networks_of
+from test_translation import add_dropout, count_forwards
+from toys import batch_of, tiny_paper_recipe, tiny_recipe, trainer_of
+
+from imgtrans.plan import make_plan
+from imgtrans.training import NonFiniteLossError, train_step
+
+ORDERS = ["discriminators-first", "generators-first"]
+
+
+def weights_of(trainer) -> list[torch.Tensor]:
+    parameters = (p for phase in trainer.phases for p in phase.parameters.values())
+    return [parameter.detach().clone() for parameter in parameters]
+
+
+def test_a_loss_that_is_not_finite_changes_no_weight_from_then_on():
+    trainer = trainer_of(tiny_recipe(loss={"cycle": CycleConsistency()}, discriminator=None))
+    x, y = batch_of(trainer)
+    train_step(trainer, x, y)
+    before = weights_of(trainer)
+    broken = train_step(trainer, x * math.nan, y)
+    later = train_step(trainer, x, y)
+    assert all(map(torch.equal, before, weights_of(trainer)))
+    with pytest.raises(NonFiniteLossError, match=r"step 2: cycle/.* = nan"):
+        broken.read()
+    assert all(math.isfinite(loss) for loss in later.read().values())
+
+
+def accumulating(order: str, parts: int, **changes: object):
+    recipe = tiny_paper_recipe(**changes)
+    settings = {"order": order, "accumulate": parts, "batch_size": 4 // parts}
+    return recipe.model_copy(update={"train": recipe.train.model_copy(update=settings)})
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_accumulating_makes_the_step_of_the_larger_batch(order):
+    whole, parted = (trainer_of(accumulating(order, parts)) for parts in (1, 4))
+    for seed in range(5):
+        x, y = batch_of(whole, seed, count=4)
+        losses = [train_step(trainer, x, y).read() for trainer in (whole, parted)]
+        assert losses[0] == pytest.approx(losses[1], abs=1e-9)
+    assert largest_difference(networks_of(whole), networks_of(parted)) < 1e-9
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_the_plan_knows_the_forwards_of_a_step_that_accumulates(order):
+    recipe = accumulating(order, 2)
+    trainer = trainer_of(recipe)
+    counts = count_forwards(trainer)
+    train_step(trainer, *batch_of(trainer, count=4))
+    assert {n.name: n.forwards for n in make_plan(recipe).networks} == counts
+    # fake, reconstructed and same for each part; the fake once more, where its graph was not kept
+    again = 2 if order == "discriminators-first" else 0
+    assert counts["generators.summer_to_winter"] == 2 * 3 + again
+
+
+def test_both_phases_of_an_accumulating_step_see_the_same_fakes_though_they_are_made_twice():
+    recipe = tiny_recipe(
+        loss={"adversarial": LeastSquares(), "cycle": CycleConsistency()},
+        train={"accumulate": 2, "batch_size": 1},
+    )
+    trainer = trainer_of(recipe)
+    add_dropout(trainer)
+    made = {direction.name: [] for direction in trainer.directions}
+    for direction in trainer.directions:
+        direction.generator.register_forward_hook(
+            lambda module, inputs, output, name=direction.name: made[name].append(output.detach())
+        )
+    train_step(trainer, *batch_of(trainer))
+    # a part of the discriminators makes the fake only, one of the generators the fakes first
+    first, second, again, *_ = made["summer_to_winter"]
+    assert torch.equal(first, again)
+    assert not torch.equal(first, second)
