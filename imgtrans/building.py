@@ -19,9 +19,11 @@ from torch import nn
 from imgtrans.components import Loss, PerDirection, as_terms
 from imgtrans.distributed import ALONE, Ranks
 from imgtrans.distributed.normalising import synchronise
+from imgtrans.execution import fastest
 from imgtrans.problems import ImgtransError, RecipeError
+from imgtrans.replay import Pool
 from imgtrans.training import Phase, PhaseName, Trainer, WeightedTerm
-from imgtrans.translation import Direction, Pool
+from imgtrans.translation import Direction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -90,7 +92,11 @@ def build_trainer(
     _refuse_idle(recipe, terms)
     if ranks.count > 1 and recipe.train.batch_norm == "synchronised":
         synchronise(networks.values(), ranks)
-    return Trainer(recipe.train, device, networks, directions, phases, pools, images, dtype, ranks)
+    trainer = Trainer(
+        recipe.train, device, networks, directions, phases, pools, images, dtype, ranks
+    )
+    trainer.compute = fastest(trainer)
+    return trainer
 
 
 def build_generators(recipe: Recipe, device: torch.device) -> dict[str, nn.Module]:
@@ -253,8 +259,16 @@ def _phase(
         message = f"the {name} have no parameters to train"
         raise RecipeError(message)
     adam = getattr(recipe.train, name)
+    device = next(iter(parameters.values())).device
+    cuda = device.type == "cuda"
+    # A CUDA graph reads the rate from the device, and so it must lie there.
+    rate = torch.tensor(adam.learning_rate, device=device) if cuda else adam.learning_rate
     optimizer = torch.optim.Adam(
-        list(parameters.values()), lr=adam.learning_rate, betas=adam.betas, fused=True
+        list(parameters.values()),
+        lr=rate,
+        betas=adam.betas,
+        fused=device.type != "meta",
+        capturable=cuda,
     )
     return Phase(name, optimizer, parameters, terms, adam.learning_rate)
 

@@ -229,6 +229,8 @@ class _Run:
             late = trainer.device.type == "cuda"
             self._log(self.unread if late else made)
             self.unread = made if late else None
+            while trainer.notes:
+                self.display.warn(trainer.notes.pop())
             last = self.done or self.stop.signal is not None
             measured, best = not last and self.judging.due(trainer.step), None
             saved = last or trainer.step % settings.checkpoint_every == 0

@@ -9,26 +9,27 @@ part of the batch before it steps.
 from __future__ import annotations
 
 import math
-import random
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from imgtrans.distributed import ALONE, Ranks
+from imgtrans.parts import Part, parts_of, seed_everything
 from imgtrans.problems import ImgtransError
-from imgtrans.translation import Direction, Pool, Translation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from imgtrans.components import Term
     from imgtrans.recipe import Train
+    from imgtrans.replay import Pool
+    from imgtrans.translation import Direction
 
 PhaseName = Literal["generators", "discriminators"]
+Compute: TypeAlias = "Callable[[Trainer, Tensor, Tensor], Tensor]"
 
 
 class NonFiniteLossError(ImgtransError):
@@ -77,6 +78,10 @@ class Trainer:
     """Steps done."""
     broken: Tensor | None = None
     """1 on the device once a loss was not finite: from then on no weight changes."""
+    compute: Compute | None = None
+    """How the device goes through a step, see ``execution``; None operation by operation."""
+    notes: list[str] = field(default_factory=list)
+    """What whoever trains should be told, once."""
 
     @property
     def discriminators(self) -> list[nn.Module]:
@@ -142,14 +147,15 @@ def train_step(trainer: Trainer, x: Tensor, y: Tensor) -> Losses:
         Every loss.
     """
     prepare(trainer, len(x))
-    values = compute(trainer, x, y)
+    values = (trainer.compute or compute)(trainer, x, y)
     trainer.step += 1
     return _on_the_way(trainer, values)
 
 
 def prepare(trainer: Trainer, images: int) -> None:
-    """What the host decides before a step: learning rates, and which past fakes are shown."""
+    """What the host decides before a step: random seed, learning rates, which fakes are shown."""
     parts = trainer.settings.accumulate
+    seed_everything(trainer.settings.seed, trainer.step, trainer.ranks.rank)
     for pool in trainer.pools.values():
         pool.draw(trainer.step, images // parts, parts, trainer.device)
     rates = trainer.learning_rates()
@@ -163,7 +169,7 @@ def prepare(trainer: Trainer, images: int) -> None:
 
 def compute(trainer: Trainer, x: Tensor, y: Tensor) -> Tensor:
     """What the device does in a step; returns the losses, in the order of `Trainer.losses`."""
-    parts = _parts(trainer, x, y)
+    parts = parts_of(trainer, x, y)
     losses = []
     for phase in trainer.phases:
         with _frozen([] if phase.name == "discriminators" else trainer.discriminators):
@@ -185,60 +191,6 @@ def _learn(trainer: Trainer, phase: Phase, part: Part) -> Tensor:
     return torch.stack([value.detach() for value in values])
 
 
-@dataclass(eq=False)
-class Part:
-    """The images that go through the networks together: a whole step's, unless it accumulates."""
-
-    index: int
-    x: Tensor
-    y: Tensor
-    fakes: list[Tensor] | None = None
-    """What the generators' phase made, where that came first and its graph is gone."""
-    made: list[Translation] | None = None
-    """What both phases share, where the part is all there is."""
-
-    def translations(self, trainer: Trainer, phase: Phase) -> list[Translation]:
-        """One for each direction, with the images that the phase is known to need."""
-        if trainer.settings.accumulate == 1:
-            self.made = self.made or self._make(trainer, graph=True)
-            return self.made
-        # Keeping the graphs of all parts until the other phase would take the memory that
-        # accumulating is there to save.
-        if phase.name == "generators":
-            made = self._make(trainer, graph=True)
-            if "fake" in trainer.images:
-                self.fakes = [translation.fake.detach() for translation in made]
-            return made
-        return self._make(trainer, graph=False)
-
-    def _make(self, trainer: Trainer, *, graph: bool) -> list[Translation]:
-        settings, ranks = trainer.settings, trainer.ranks
-        place = self.index * ranks.count + ranks.rank
-        made = []
-        for index, direction in enumerate(trainer.directions):
-            images = (self.x, self.y) if index == 0 else (self.y, self.x)
-            made.append(Translation(direction, *images, self.index, graph=graph))
-        if settings.accumulate == 1:
-            seed_everything(settings.seed, trainer.step, place)
-        # Made in a fixed order, so that reordering losses cannot change what dropout draws.
-        for index, translation in enumerate(made):
-            if settings.accumulate > 1:  # the fake comes first, so both phases make the same one
-                seed_everything(settings.seed, trainer.step, 2 * place + index)
-            if not graph and self.fakes is not None:
-                translation.fake = self.fakes[index]
-            for image in trainer.images:
-                if graph or image == "fake":
-                    getattr(translation, image)
-        return made
-
-
-def _parts(trainer: Trainer, x: Tensor, y: Tensor) -> list[Part]:
-    count = trainer.settings.accumulate
-    return [
-        Part(n, *both) for n, both in enumerate(zip(x.chunk(count), y.chunk(count), strict=True))
-    ]
-
-
 def _gradients(trainer: Trainer, phase: Phase) -> list[Tensor]:
     """Of every parameter of a phase, zeros where a process has none: all exchange the same."""
     gradients = []
@@ -252,10 +204,11 @@ def _gradients(trainer: Trainer, phase: Phase) -> list[Tensor]:
 
 def _step(trainer: Trainer, phase: Phase, values: Tensor) -> None:
     """Change the weights, unless a loss of this step or of one before was not finite."""
-    broken = (~values.isfinite().all()).to(torch.float32)
-    trainer.broken = broken if trainer.broken is None else torch.maximum(trainer.broken, broken)
-    # Fused optimizers look at this on the device, so the host need not wait for it.
-    phase.optimizer.found_inf = trainer.broken  # type: ignore[attr-defined]
+    if trainer.broken is None:
+        trainer.broken = torch.zeros((), device=values.device)
+    trainer.broken.logical_or_(~values.isfinite().all())
+    if phase.optimizer.defaults["fused"]:  # which looks at it on the device, so we need not wait
+        phase.optimizer.found_inf = trainer.broken  # type: ignore[attr-defined]
     phase.optimizer.step()
 
 
@@ -281,18 +234,6 @@ def _frozen(discriminators: Sequence[nn.Module]) -> Iterator[None]:
     finally:
         for parameter in parameters:
             parameter.requires_grad_(True)  # noqa: FBT003
-
-
-def seed_everything(seed: int, step: int, part: int = 0) -> None:
-    """Make the coming random numbers a pure function of seed, step and part of the batch.
-
-    So a resumed run draws what an uninterrupted one would, and no random state needs saving.
-    Python's and numpy's generators are seeded too, for components that use them.
-    """
-    mixed = random.Random(f"{seed}/{step}/{part}" if part else f"{seed}/{step}").getrandbits(64)  # noqa: S311
-    torch.manual_seed(mixed)
-    random.seed(mixed)
-    np.random.seed(mixed % 2**32)  # noqa: NPY002 - the legacy state is the one plugins share
 
 
 @contextmanager

@@ -4,12 +4,14 @@ import math
 
 import pytest
 import torch
-from imgtrans_cyclegan import CycleConsistency, LeastSquares
+from imgtrans_cyclegan import CycleConsistency, LeastSquares, imgtrans_losses
 from test_parity import largest_difference, networks_of
 from test_translation import add_dropout, count_forwards
 from toys import batch_of, tiny_paper_recipe, tiny_recipe, trainer_of
 
+from imgtrans.building import build_trainer
 from imgtrans.plan import make_plan
+from imgtrans.recipe import load_recipe, shipped_recipes
 from imgtrans.training import NonFiniteLossError, train_step
 
 ORDERS = ["discriminators-first", "generators-first"]
@@ -31,6 +33,21 @@ def test_a_loss_that_is_not_finite_changes_no_weight_from_then_on():
     with pytest.raises(NonFiniteLossError, match=r"step 2: cycle/.* = nan"):
         broken.read()
     assert all(math.isfinite(loss) for loss in later.read().values())
+
+
+@pytest.mark.parametrize("name", ["quickstart", "cyclegan_yosemite", "cyclegan_paper"])
+def test_a_whole_step_with_every_shipped_loss_runs_on_meta_and_so_reads_nothing_back(name):
+    recipe = load_recipe(name)
+    trainer = build_trainer(recipe, torch.device("meta"), make_plan(recipe).images)
+    shape = (recipe.train.batch_size, 3, *[recipe.dataset.image_size] * 2)
+    losses = train_step(trainer, *(torch.empty(shape, device="meta") for _ in range(2)))
+    assert losses.values.is_meta
+    assert len(losses.names) == 2 * (len(recipe.loss) + 1)  # both directions, both halves of one
+
+
+def test_the_shipped_recipes_have_every_shipped_loss():
+    used = {type(loss) for name in shipped_recipes() for loss in load_recipe(name).loss.values()}
+    assert used == set(imgtrans_losses().values())
 
 
 def accumulating(order: str, parts: int, **changes: object):

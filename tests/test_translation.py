@@ -9,8 +9,9 @@ from textbook import ImagePool
 from toys import batch_of, tiny_paper_recipe, tiny_recipe, trainer_of
 
 from imgtrans import RecipeError
+from imgtrans.replay import Pool
 from imgtrans.training import train_step
-from imgtrans.translation import Direction, Pool, Translation, once
+from imgtrans.translation import Direction, Translation, once
 
 
 def count_forwards(trainer) -> dict[str, int]:

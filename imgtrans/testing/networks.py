@@ -14,10 +14,10 @@ from torch.nn.parameter import is_lazy
 
 from imgtrans.building import seeded
 from imgtrans.components import Generator, kind_name, kind_noun
+from imgtrans.parts import seed_everything
 from imgtrans.testing.errors import CheckError, attempt, in_short
 from imgtrans.testing.examples import example, side_for
 from imgtrans.testing.material import toy_images
-from imgtrans.training import seed_everything
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
