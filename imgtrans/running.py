@@ -9,8 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
-
+from imgtrans.benchmarking.shortage import ran_out, shortage
 from imgtrans.building import build_trainer, find_device
 from imgtrans.data import Waiting, open_training
 from imgtrans.describing import environment, footer, header, resume_command
@@ -172,11 +171,11 @@ class _Run:
             how += f"; {lost} of its steps were not saved and will be made again" if lost else ""
             self._leave("stopped", how)
             return self._goodbye(how)
-        except (OSError, MemoryError, torch.OutOfMemoryError) as error:
-            message = self._in_words(error)
-            self._leave("failed", message)
-            raise ImgtransError(message) from error
         except BaseException as error:
+            if isinstance(error, OSError) or ran_out(error):
+                message = self._in_words(error)
+                self._leave("failed", message)
+                raise ImgtransError(message) from error
             known = isinstance(error, ImgtransError)
             self._leave("failed", str(error) if known else f"{type(error).__name__}: {error}")
             raise
@@ -187,8 +186,8 @@ class _Run:
             what = f"{error.strerror or error}{at}"
             remedy = f"make room in {self.folder.path}, or get permission to write there"
         else:
-            what = f"out of memory: {str(error).partition(chr(10))[0]}"
-            remedy = "free memory, or begin a run with a smaller train.batch_size or image_size"
+            what = shortage(error, self.recipe, self.trainer.device)
+            remedy = "free memory"
         return (
             f"after step {self.trainer.step:,}: {what}\n  the last good checkpoint is kept; "
             f"{remedy}, then continue with: {self.again}"

@@ -50,6 +50,7 @@ def without(module, *arguments):
         ["recipes"],
         ["schema"],
         ["run", "no_such_recipe"],
+        ["benchmark", "no_such_recipe"],
     ],
 )
 def test_fast_commands_never_import_torch(arguments):

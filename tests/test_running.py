@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -246,14 +247,28 @@ def test_a_full_disk_ends_the_run_in_words_and_names_the_command_that_goes_on(mo
     assert [line["step"] for line in metrics("runs/tiny")] == list(range(1, 9))
 
 
-def test_running_out_of_memory_is_told_with_what_to_do(monkeypatch):
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+        MemoryError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_running_out_of_memory_is_told_with_what_to_do(monkeypatch, error):
     def too_much(*_):
-        message = "CUDA out of memory. Tried to allocate 9 GiB"
-        raise torch.OutOfMemoryError(message)
+        raise error
 
     monkeypatch.setattr("imgtrans.running.train_step", too_much)
-    with pytest.raises(ImgtransError, match=r"out of memory: .*\n.*smaller train\.batch_size"):
+    with pytest.raises(ImgtransError) as caught:
         quiet_run(short())
+    text = str(caught.value)
+    assert re.search(
+        r"out of memory.*\n  a step needs about .*\n(.*\n)*.* train\.batch_size=1", text
+    )
+    assert "continue with: imgtrans run --resume runs/tiny" in text
+    assert json.loads(Path("runs/tiny/status.json").read_text())["state"] == "failed"
 
 
 def test_runs_that_is_a_file_is_an_error_that_names_it():

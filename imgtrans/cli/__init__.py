@@ -7,6 +7,7 @@ start fast.
 from __future__ import annotations
 
 from imgtrans.cli.authoring import new_plugin
+from imgtrans.cli.benchmarking import benchmark
 from imgtrans.cli.exporting import export
 from imgtrans.cli.finding import copy, list_components, recipes, schema, show
 from imgtrans.cli.group import main
@@ -21,6 +22,7 @@ for command in (
     translate,
     export,
     evaluate,
+    benchmark,
     import_,
     report,
     list_components,
