@@ -194,7 +194,9 @@ class _Run:
         )
 
     def _train(self) -> int:
-        self.training = open_training(self.recipe, self.data.train, self.display.counter)
+        self.training = open_training(
+            self.recipe, self.data.train, self.display.counter, self.display.warn
+        )
         self.display.stop()
         self.journal.leave_out(self.training.broken)
         self.samples = sample_images(self.recipe, self.data.test)

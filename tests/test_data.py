@@ -25,6 +25,7 @@ from imgtrans.data import (
     to_range,
     unit,
 )
+from imgtrans.data.keeping import judged
 
 BILINEAR = InterpolationMode.BILINEAR
 
@@ -297,11 +298,11 @@ def test_memory_is_judged_by_the_largest_of_a_few_images():
             return torch.zeros(3, 40, 40 * (index + 1), dtype=torch.uint8)
 
     store = open_store(Growing(4), tiny_recipe().dataset.model_copy(update={"load_size": 40}))
-    assert store.bytes_needed() == 4 * 3 * 40 * 160
+    assert judged(store)[0] == 4 * 3 * 40 * 160
 
 
 def test_a_containers_limit_counts_as_memory_does(tmp_path, monkeypatch):
-    monkeypatch.setattr("imgtrans.data.batches.CONTAINER", tmp_path)
+    monkeypatch.setattr("imgtrans.data.keeping.CONTAINER", tmp_path)
     (tmp_path / "memory.max").write_text("max\n")
     (tmp_path / "memory.current").write_text("100000\n")
     assert training().cached
@@ -314,6 +315,6 @@ def test_images_are_cached_where_they_fit_into_half_of_the_free_memory(monkeypat
     class Memory:
         available = free
 
-    monkeypatch.setattr("imgtrans.data.batches.psutil.virtual_memory", Memory)
+    monkeypatch.setattr("imgtrans.data.keeping.psutil.virtual_memory", Memory)
     data = training()
     assert (data.cached, data.workers == 0) == (cached, cached)

@@ -18,7 +18,7 @@ from imgtrans.components.base import (
     kind_name,
     kind_noun,
 )
-from imgtrans.components.dataset import Dataset, ImageList, Images, Split
+from imgtrans.components.dataset import Dataset, ImageList, Images, Split, StampedImages
 from imgtrans.components.loss import Loss, PerDirection, Term, Terms, as_terms
 from imgtrans.components.metric import (
     Comparison,
@@ -65,6 +65,7 @@ __all__ = (
     "ResidualBlock",
     "Score",
     "Split",
+    "StampedImages",
     "Term",
     "Terms",
     "as_terms",

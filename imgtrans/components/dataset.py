@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from pydantic import Field, PositiveInt, ValidationInfo, field_validator
 
@@ -35,6 +35,19 @@ class ImageList(Protocol):
 
     def name(self, index: int, /) -> str:
         """What messages, reports and the fingerprint call this image."""
+        ...
+
+
+@runtime_checkable
+class StampedImages(ImageList, Protocol):
+    """Images that can be told to be what they were, so that runs keep them for the next one."""
+
+    def stamp(self, index: int, /) -> str:
+        """Changes whenever the image may have; found without reading it.
+
+        Nothing else but the dataset's fields, the image's name and the code of the list's module
+        may decide what it shows.
+        """
         ...
 
 

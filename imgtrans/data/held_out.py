@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from imgtrans.data.batches import fits_in_memory
+from imgtrans.data.keeping import keep
 from imgtrans.data.store import center_crop, open_store, unit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from torch import Tensor
 
@@ -32,12 +32,29 @@ class HeldOutBatch:
 class HeldOutImages:
     """Both domains of a test split; read again for each pass, or kept where memory allows."""
 
-    def __init__(self, images: Images, dataset: Dataset) -> None:
-        """Nothing is read yet."""
+    def __init__(
+        self,
+        images: Images,
+        dataset: Dataset,
+        *,
+        files: bool = True,
+        warn: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Nothing is read yet.
+
+        Args:
+            images: the test split.
+            dataset: for sizes.
+            files: whether what takes long to read may be kept in files, for later runs.
+            warn: told of what could not be kept.
+        """
         self.paired = images.paired
         self._size = dataset.image_size
         # As much of each image as fits into the square: only training crops at random from more.
-        self._stores = tuple(open_store(each, dataset, self._size) for each in (images.x, images.y))
+        self._stores = tuple(
+            open_store(each, dataset, self._size, files=files) for each in (images.x, images.y)
+        )
+        self._warn = warn
         self.broken: dict[str, None] = {}
         """Why images were left out; a pair goes as a whole."""
         self._left_out: tuple[set[int], set[int]] = (set(), set())
@@ -51,14 +68,12 @@ class HeldOutImages:
         return len(self._stores[domain]) - len(self._left_out[domain])
 
     def keep(self) -> None:
-        """Read every image once and keep them, where all fit into memory.
+        """Read every image once and keep them, where there is room.
 
         Raises:
             ImgtransError: an image is broken, and the recipe does not leave such images out.
         """
-        if fits_in_memory(*self._stores):
-            for store in self._stores:
-                store.keep(lambda: None)
+        keep(self._stores, "auto", lambda *_: lambda: None, self._warn)
 
     def batches(self, domain: int, size: int) -> Iterator[HeldOutBatch]:
         """The images of a domain, 0 for x and 1 for y, in their order, ``size`` at a time.

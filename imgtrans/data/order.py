@@ -20,9 +20,21 @@ class Order:
     batch_size: int
     lengths: tuple[int, int]
     paired: bool
+    accumulate: int = 1
+    """Micro-batches of a step; each has the batch size."""
+    share: tuple[int, int] = (0, 1)
+    """Which of how many processes this one is; each has its part of every micro-batch."""
+
+    def positions(self, step: int) -> list[int]:
+        """What this process sees in a step, one micro-batch after another."""
+        rank, ranks = self.share
+        part = self.batch_size // ranks
+        first = step * self.accumulate * self.batch_size + rank * part
+        starts = (first + micro * self.batch_size for micro in range(self.accumulate))
+        return [start + place for start in starts for place in range(part)]
 
     def indices(self, position: int) -> tuple[int, int]:
-        """The images of x and y at a position (step × batch size + place in the batch).
+        """The images of x and y at a position, which counts all images of a domain ever shown.
 
         Each domain goes through all its images in a new random order every pass, however many the
         other has; paired ones go together.

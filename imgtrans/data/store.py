@@ -1,22 +1,28 @@
-"""One domain at load size: resized, kept in memory or read again, broken images named."""
+"""One domain at load size: resized, kept or read again, broken images named."""
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as transforms
 
+from imgtrans.checkpoint import CorruptFileError
+from imgtrans.data.flat import Broken, none_whole
+from imgtrans.data.image_file import key, open_file, path_for
 from imgtrans.problems import ImgtransError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping
+    from pathlib import Path
 
-    from imgtrans.components import Dataset, ImageList
+    from imgtrans.components import Dataset, ImageList, StampedImages
+    from imgtrans.data.flat import Flat
+    from imgtrans.data.image_file import ImageFile
 
 
 def unit(image: Tensor) -> Tensor:
@@ -49,21 +55,30 @@ def to_range(images: Tensor) -> Tensor:
     return unit(images) * 2 - 1
 
 
+_STAMPED = (FileNotFoundError, PermissionError, IsADirectoryError)
+"""What a stamp tells of too, once it is mended."""
+
+
 @dataclass
 class Store:
-    """The images of one domain at load size, read when asked for or kept in memory."""
+    """The images of one domain at load size: read when asked for, or kept."""
 
     images: ImageList
     size: int
     mode: InterpolationMode
     skip_broken: bool
-    kept: list[Tensor] | None = None
-    broken: dict[int, str] = field(default_factory=dict)
-    """Index of an unreadable image to the reason, where the recipe lets them be left out."""
+    path: Path | None = None
+    """Of the file that may hold them, decoded by an earlier run."""
+    kept: Flat | None = None
 
     def __len__(self) -> int:
         """How many there are, broken ones included."""
         return len(self.images)
+
+    @property
+    def broken(self) -> Mapping[int, str]:
+        """Index of an unreadable image to the reason, as far as known."""
+        return {} if self.kept is None else self.kept.broken
 
     def read(self, index: int) -> tuple[Tensor, str | None]:
         """An image at load size; for a broken one the next that is not, and why.
@@ -72,51 +87,69 @@ class Store:
             ImgtransError: it is broken, and the recipe does not leave such images out.
         """
         if self.kept is not None:
-            return self.kept[index], self.broken.get(index)
+            return self.kept.view(index), self.kept.broken.get(index)
         reason = None
         for offset in range(len(self)):
-            try:
-                image = self.images[(index + offset) % len(self)]
-            except ImgtransError as error:
-                if not self.skip_broken:
-                    raise
-                reason = reason or str(error)
-            else:
-                return fit(image, self.size, self.mode), reason
-        message = f"none of the {len(self)} images can be read; the first: {reason}"
-        raise ImgtransError(message)
+            image = self.one((index + offset) % len(self))
+            if isinstance(image, Tensor):
+                return image, reason
+            reason = reason or image.reason
+        raise none_whole(len(self), reason)
 
-    def keep(self, tick: Callable[[], None]) -> None:
-        """Read every image once and keep them all; ``tick`` is called for each."""
+    def one(self, index: int) -> Tensor | Broken:
+        """An image at load size, out of the file if it is there as it is now.
 
-        def one(index: int) -> tuple[Tensor, str | None]:
-            image, reason = self.read(index)
-            tick()
-            return image, reason
+        Raises:
+            ImgtransError: it is broken, and the recipe does not leave such images out.
+        """
+        image: Tensor | Broken | None = None
+        if self.file is not None:
+            image = self.file.find(key(self.stamped, index), index)
+        if image is None:
+            image = self._decoded(index)
+        if isinstance(image, Broken) and not self.skip_broken:
+            raise ImgtransError(image.reason)
+        return image
 
-        with ThreadPoolExecutor() as pool:
-            try:
-                read = list(pool.map(one, range(len(self))))
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
-        self.kept = [image for image, _ in read]
-        self.broken = {index: reason for index, (_, reason) in enumerate(read) if reason}
+    def _decoded(self, index: int) -> Tensor | Broken:
+        try:
+            return fit(self.images[index], self.size, self.mode)
+        except ImgtransError as error:
+            cause = error.__cause__
+            system = isinstance(cause, OSError) and cause.errno is not None
+            return Broken(str(error), system and not isinstance(cause, _STAMPED))
 
-    def bytes_needed(self) -> int:
-        """Memory for all images, judged by the largest of a few."""
-        few = [self.read(index)[0] for index in spread(len(self), 16)]
-        return max(image.numel() * image.element_size() for image in few) * len(self)
+    @property
+    def stamped(self) -> StampedImages:
+        """The images, where there may be a file of them."""
+        return cast("StampedImages", self.images)
+
+    @cached_property
+    def file(self) -> ImageFile | None:
+        """What an earlier run left, with images that may have changed since."""
+        try:
+            return None if self.path is None else open_file(self.path)
+        except (OSError, CorruptFileError):
+            return None  # whoever keeps images there says so
+
+    def forget_file(self) -> None:
+        """Look for the file again when it is next needed."""
+        self.__dict__.pop("file", None)
 
 
-def open_store(images: ImageList, dataset: Dataset, size: int | None = None) -> Store:
+def open_store(
+    images: ImageList, dataset: Dataset, size: int | None = None, *, files: bool = True
+) -> Store:
     """One domain at the recipe's load size, or at ``size``.
 
     Plain resizing is bilinear, as in the seed; resizing before a crop bicubic, as in the paper.
+    With ``files``, images that an earlier run left in a file are taken from there.
     """
     plain = dataset.load_size is None
     mode = InterpolationMode.BILINEAR if plain else InterpolationMode.BICUBIC
-    return Store(images, size or dataset.loaded, mode, dataset.broken_images == "skip")
+    size = size or dataset.loaded
+    path = path_for(images, dataset, size, mode) if files else None
+    return Store(images, size, mode, dataset.broken_images == "skip", path)
 
 
 def center_crop(image: Tensor, size: int) -> Tensor:

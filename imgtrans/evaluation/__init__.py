@@ -52,7 +52,8 @@ class Evaluator:
     ) -> None:
         """Nothing is read yet."""
         self._recipe, self._built, self._warn = recipe, built, warn
-        self.held_out = HeldOutImages(test, recipe.dataset)
+        files = recipe.train.cache not in ("memory", "none")
+        self.held_out = HeldOutImages(test, recipe.dataset, files=files, warn=warn)
         self._references: References | None = None
 
     def __len__(self) -> int:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-import platformdirs
 import torch
 from torch import Tensor
 
+from imgtrans import caches
 from imgtrans.checkpoint import CorruptFileError, read, write
 from imgtrans.evaluation.measuring import BATCH
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 
 def cache_folder() -> Path:
-    """Where features are kept: ``imgtrans/features`` in the user's folder for caches."""
-    return platformdirs.user_cache_path("imgtrans") / "features"
+    """Where features are kept."""
+    return caches.cache_folder("features")
 
 
 class References:

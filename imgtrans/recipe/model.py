@@ -132,12 +132,13 @@ class Train(Table):
     )
     workers: NonNegativeInt | Literal["auto"] = Field(
         default="auto",
-        description="processes that read images; auto: none where they are cached",
+        description="processes that read images; auto: none where all are in memory",
         json_schema_extra=FREE,
     )
-    cache: Literal["auto", "memory", "none"] = Field(
+    cache: Literal["auto", "memory", "device", "file", "none"] = Field(
         default="auto",
-        description="keep decoded images in memory; auto: where they fit",
+        description="keep decoded images in memory, on the GPU, or in a file that later runs use; "
+        "auto: a file where reading takes long, else memory, as far as there is room",
         json_schema_extra=FREE,
     )
     sample_every: PositiveInt = Field(

@@ -220,18 +220,14 @@ class UnpairedFolders(Dataset):
     def _check_sizes(self, images: FileList) -> None:
         from concurrent.futures import ThreadPoolExecutor  # not needed to list components
 
-        from imgtrans.pictures.decoding import DecodingError, image_size
+        from imgtrans_cyclegan.sizes import CHUNK, small_ones
 
-        def too_small(path: Path) -> str | None:
-            try:
-                height, width = image_size(path)
-            except DecodingError:
-                return None  # a broken file is dealt with, and named, where it is decoded
-            small = min(height, width) < self.image_size
-            return f"    {path} ({width}×{height})" if small else None
+        def look(start: int) -> list[str]:
+            paths = (images.path(index) for index in range(start, min(start + CHUNK, len(images))))
+            return small_ones(paths, self.image_size)
 
         with ThreadPoolExecutor() as pool:  # the disk waits, not the processor
-            small = [line for line in pool.map(too_small, images.paths) if line]
+            small = [line for few in pool.map(look, range(0, len(images), CHUNK)) for line in few]
         if small:
             shown = "\n".join(small[:5]) + (f"\n    … {len(small) - 5} more" if small[5:] else "")
             message = (

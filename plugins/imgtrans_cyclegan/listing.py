@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from imgtrans import ImgtransError
 from imgtrans.pictures import EXTENSIONS
 from imgtrans.pictures.decoding import decode
+from imgtrans_cyclegan.names import Names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from torch import Tensor
+
+SETTLED_NS: Final = 2_000_000_000
+"""A file changed less than this ago may change again with the same time: disks round times."""
 
 
 @dataclass(frozen=True)
@@ -22,13 +27,15 @@ class FileList:
     """The images below one folder, sorted by their names."""
 
     folder: Path
-    root: Path
-    paths: Sequence[Path]
+    called: str
+    """What the folder is called in names."""
+    files: Names
+    """Below the folder, with forward slashes on every system."""
     channels: int
 
     def __len__(self) -> int:
         """How many files there are."""
-        return len(self.paths)
+        return len(self.files)
 
     def __getitem__(self, index: int, /) -> Tensor:
         """``C×H×W``, uint8 or uint16, upright.
@@ -36,13 +43,26 @@ class FileList:
         Raises:
             DecodingError: the file cannot be decoded.
         """
-        return decode(self.paths[index], self.channels)
+        return decode(Path(self.path(index)), self.channels)
+
+    def path(self, index: int) -> str:
+        """Where a file is."""
+        return os.path.join(self.folder, self.files[index])  # noqa: PTH118 - a million times
 
     def name(self, index: int, /) -> str:
         """The path below the root, or whole outside it, with forward slashes on every system."""
-        path = self.paths[index]
-        below = path.is_relative_to(self.root)
-        return (path.relative_to(self.root) if below else path).as_posix()
+        return self.called + self.files[index]
+
+    def stamp(self, index: int, /) -> str:
+        """Size, times and inode of the file, or why there are none."""
+        try:
+            found = os.stat(self.path(index))  # noqa: PTH116
+        except OSError as error:
+            return f"error {error.errno}"
+        told = f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}"
+        now = time.time_ns()
+        fresh = abs(now - max(found.st_mtime_ns, found.st_ctime_ns)) < SETTLED_NS
+        return f"{told} {now}" if fresh else told
 
 
 def listed(folder: Path, root: Path, channels: int) -> FileList:
@@ -56,15 +76,22 @@ def listed(folder: Path, root: Path, channels: int) -> FileList:
     Raises:
         ImgtransError: there is none, or a folder cannot be read.
     """
-    paths = sorted(path for path in _walked(folder) if path.suffix.lower() in EXTENSIONS)
-    if not paths:
+    files = sorted(_walked(folder), key=_by_parts)
+    if not files:
         message = f"{folder} holds no image ({', '.join(sorted(EXTENSIONS))})"
         raise ImgtransError(message)
-    return FileList(folder, root, paths, channels)
+    below = folder.is_relative_to(root)
+    called = (folder.relative_to(root) if below else folder).as_posix()
+    return FileList(folder, "" if called == "." else f"{called}/", Names(files), channels)
 
 
-def _walked(folder: Path) -> Iterator[Path]:
-    """The files below a folder, links to folders followed once; hidden ones are left out."""
+def _by_parts(name: str) -> str:
+    """Sorts as paths do: a folder's files before those of a folder whose name goes on."""
+    return os.path.normcase(name).replace(os.sep, "\0")
+
+
+def _walked(folder: Path) -> Iterator[str]:
+    """The images below a folder, links to folders followed once; hidden ones are left out."""
 
     def refuse(error: OSError) -> NoReturn:
         message = f"{error.filename} cannot be read: {error.strerror}"
@@ -78,4 +105,9 @@ def _walked(folder: Path) -> Iterator[Path]:
             continue
         seen.add(real)
         folders[:] = sorted(each for each in folders if not each.startswith((".", "__MACOSX")))
-        yield from (Path(parent, name) for name in names if not name.startswith("."))
+        below = os.path.relpath(parent, folder).replace(os.sep, "/")
+        called = "" if below == "." else f"{below}/"
+        for name in names:
+            suffix = os.path.splitext(name)[1]  # noqa: PTH122 - a million times
+            if not name.startswith(".") and suffix.lower() in EXTENSIONS:
+                yield called + name

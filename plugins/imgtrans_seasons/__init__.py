@@ -6,6 +6,8 @@ The pictures are drawn by ``scenes``; here is only what a recipe may set.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pydantic import NonNegativeInt, PositiveInt
@@ -92,6 +94,21 @@ class Scenes:
         """Which scene of which world in which season."""
         season = ("summer", "winter")[self.season]
         return f"landscape {self.seed}/{self.first + index} in {season}, {self.size} pixels"
+
+    def stamp(self, index: int, /) -> str:
+        """Of the code that draws: whoever changes it sees what it draws now."""
+        del index
+        return _code()
+
+
+@cache
+def _code() -> str:
+    import hashlib
+
+    digest = hashlib.sha256()
+    for file in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 @hookimpl

@@ -1,0 +1,124 @@
+"""Every image of a domain once, in order, read by as many processes as pay."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import signal
+import sys
+import warnings
+from collections import deque
+from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeAlias
+
+import psutil
+import torch
+
+from imgtrans.data.flat import Broken
+from imgtrans.problems import ImgtransError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from concurrent.futures import Future
+
+    import numpy as np
+    import numpy.typing as npt
+    from torch import Tensor
+
+    from imgtrans.data.store import Store
+
+AHEAD = 8
+"""Images that each process may be ahead of what is taken, so that memory stays bounded."""
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    process = psutil.Process()
+    allowed = process.cpu_affinity() if hasattr(process, "cpu_affinity") else None
+    return len(allowed) if allowed else psutil.cpu_count() or 1
+
+
+def every(
+    store: Store, indices: Sequence[int], helpers: int, tick: Callable[[], None]
+) -> Iterator[Tensor | Broken]:
+    """The images at indices, in order.
+
+    Args:
+        store: of the images.
+        indices: which of them.
+        helpers: processes that read them; 0 reads them here.
+        tick: called for each.
+
+    Raises:
+        ImgtransError: one is broken and the recipe does not leave such images out, or a process
+            is gone.
+    """
+    if not helpers:
+        for index in indices:
+            yield store.one(index)
+            tick()
+        return
+    with _pool(store, helpers) as pool:
+        todo = iter(indices)
+        running = deque(_ask(pool, todo, helpers * AHEAD))
+        while running:
+            try:
+                image = running.popleft().result()
+            except BrokenExecutor as error:
+                message = f"a process that reads images is gone: {error}"
+                raise ImgtransError(message) from error
+            running.extend(_ask(pool, todo, 1))
+            if isinstance(image, Broken):
+                if not store.skip_broken:
+                    raise ImgtransError(image.reason)
+                yield image
+            else:
+                yield torch.from_numpy(image)
+            tick()
+
+
+_Read: TypeAlias = "npt.NDArray[np.generic] | Broken"
+
+
+def _ask(pool: Executor, todo: Iterator[int], count: int) -> list[Future[_Read]]:
+    return [pool.submit(_one, index) for index in itertools.islice(todo, count)]
+
+
+@contextmanager
+def _pool(store: Store, helpers: int) -> Iterator[Executor]:
+    """Processes that know the store; threads where a process would have to start from nothing."""
+    executor: Executor
+    if sys.platform == "linux":
+        context = multiprocessing.get_context("fork")
+        executor = ProcessPoolExecutor(helpers, context, _begin, (store, True))
+    else:
+        executor = ThreadPoolExecutor(helpers, "reading", _begin, (store, False))
+    with warnings.catch_warnings():
+        # Python 3.12 warns of forking beside threads; ours wait for work and hold no lock.
+        warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
+        try:
+            yield executor
+        finally:
+            executor.shutdown(cancel_futures=True)
+
+
+_STORE: Store
+
+
+def _begin(store: Store, forked: bool) -> None:  # noqa: FBT001 - an executor passes it so
+    global _STORE  # noqa: PLW0603 - it is what a process of the pool is for
+    _STORE = store
+    if forked:
+        torch.set_num_threads(1)  # as many processes as cores, and OpenMP does not survive a fork
+        for number in (signal.SIGINT, signal.SIGTERM):  # the main process ends them
+            signal.signal(number, signal.SIG_IGN)
+
+
+def _one(index: int) -> _Read:
+    """An image, or why there is none, whether or not such images may be left out."""
+    try:
+        image = _STORE.one(index)
+    except ImgtransError as error:
+        return Broken(str(error))
+    return image if isinstance(image, Broken) else image.contiguous().numpy()
