@@ -27,8 +27,6 @@ from imgtrans.data import (
 )
 from imgtrans.data.keeping import judged
 
-BILINEAR = InterpolationMode.BILINEAR
-
 
 @dataclass
 class Numbered:
@@ -138,13 +136,13 @@ def test_without_flip_and_larger_load_size_images_come_as_they_are():
 
 
 def test_resizing_keeps_the_aspect():
-    assert fit(torch.zeros(3, 100, 50, dtype=torch.uint8), 25, BILINEAR).shape == (3, 50, 25)
+    assert fit(torch.zeros(3, 100, 50, dtype=torch.uint8), 25, "bilinear").shape == (3, 50, 25)
 
 
 def test_sixteen_bits_survive_the_way_to_the_network():
     values = torch.arange(0, 64_000, 64).reshape(1, 25, 40).to(torch.uint16)
     assert len(to_range(values).unique()) == 1000
-    assert fit(values, 25, BILINEAR).dtype == torch.float32
+    assert fit(values, 25, "bilinear").dtype == torch.float32
 
 
 def test_eight_and_sixteen_bit_images_make_one_batch():
@@ -206,7 +204,7 @@ def test_leaving_images_out_gives_the_same_batches_with_and_without_cache():
 
 
 def test_a_domain_of_broken_images_is_an_error_even_where_they_may_be_left_out():
-    store = Store(Numbered(3, broken=(0, 1, 2)), 32, BILINEAR, skip_broken=True)
+    store = Store(Numbered(3, broken=(0, 1, 2)), 32, "bilinear", skip_broken=True)
     with pytest.raises(ImgtransError, match="none of the 3 images can be read"):
         store.read(0)
 

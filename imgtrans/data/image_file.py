@@ -44,7 +44,7 @@ KEY: Final = 16
 """Bytes that stand for an image's name and stamp."""
 DAYS: Final = 30
 """Files that no run has used for so long are deleted when another is written."""
-DECODERS: Final = ("imgtrans", "numpy", "opencv-python-headless", "pillow", "torch", "torchvision")
+DECODERS: Final = ("imgtrans", "numpy", "opencv-python-headless", "pillow", "torch")
 
 
 def folder() -> Path:

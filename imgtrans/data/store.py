@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import torch
 from torch import Tensor
-from torchvision.transforms.v2 import InterpolationMode
-from torchvision.transforms.v2 import functional as transforms
+from torch.nn.functional import interpolate
 
 from imgtrans.checkpoint import CorruptFileError
 from imgtrans.data.flat import Broken, none_whole
@@ -25,6 +24,9 @@ if TYPE_CHECKING:
     from imgtrans.data.image_file import ImageFile
 
 
+Resizing = Literal["bilinear", "bicubic"]
+
+
 def unit(image: Tensor) -> Tensor:
     """An image of any of the allowed types as float32 in [0, 1]."""
     if image.dtype == torch.uint8:
@@ -34,7 +36,7 @@ def unit(image: Tensor) -> Tensor:
     return image.float()
 
 
-def fit(image: Tensor, size: int, mode: InterpolationMode) -> Tensor:
+def fit(image: Tensor, size: int, mode: Resizing) -> Tensor:
     """Resize so that the shorter side has ``size`` pixels, keeping the aspect, with antialiasing.
 
     A uint8 image stays uint8; another becomes float32 in [0, 1].
@@ -44,9 +46,10 @@ def fit(image: Tensor, size: int, mode: InterpolationMode) -> Tensor:
     height, width = image.shape[-2:]
     if min(height, width) == size:
         return image
-    # torchvision would do the same from one number, but floors the longer side.
+    # What torchvision does, whose import takes two seconds; given one number it would floor the
+    # longer side.
     scaled = [max(size, round(side * size / min(height, width))) for side in (height, width)]
-    resized: Tensor = transforms.resize(image, scaled, mode, antialias=True)
+    resized = interpolate(image[None], scaled, mode=mode, align_corners=False, antialias=True)[0]
     return resized if image.dtype == torch.uint8 else resized.clamp(0, 1)
 
 
@@ -65,7 +68,7 @@ class Store:
 
     images: ImageList
     size: int
-    mode: InterpolationMode
+    mode: Resizing
     skip_broken: bool
     path: Path | None = None
     """Of the file that may hold them, decoded by an earlier run."""
@@ -146,7 +149,7 @@ def open_store(
     With ``files``, images that an earlier run left in a file are taken from there.
     """
     plain = dataset.load_size is None
-    mode = InterpolationMode.BILINEAR if plain else InterpolationMode.BICUBIC
+    mode: Resizing = "bilinear" if plain else "bicubic"
     size = size or dataset.loaded
     path = path_for(images, dataset, size, mode) if files else None
     return Store(images, size, mode, dataset.broken_images == "skip", path)

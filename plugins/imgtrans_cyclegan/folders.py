@@ -26,8 +26,6 @@ from imgtrans import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from imgtrans_cyclegan.listing import FileList
-
 _Layout: TypeAlias = "dict[Split, tuple[str | None, str | None]]"
 
 
@@ -133,6 +131,7 @@ class UnpairedFolders(Dataset):
             ImgtransError: folders are missing, empty or the same, or images too small.
         """
         from imgtrans_cyclegan.listing import listed
+        from imgtrans_cyclegan.sizes import refuse_small
 
         root = self._found()
         if root is None:
@@ -141,9 +140,11 @@ class UnpairedFolders(Dataset):
         _refuse_shared(domains, (folder_x, folder_y))
         if split == "test":
             self._refuse_training_images(root, domains, (folder_x, folder_y))
-        x, y = (listed(folder, root, self.channels) for folder in (folder_x, folder_y))
+        x, y = (
+            listed(folder, root, self.channels, self.image_size) for folder in (folder_x, folder_y)
+        )
         for images in (x, y):
-            self._check_sizes(images)
+            refuse_small(images, self.image_size)
         return Images(x, y, paired=False)
 
     def _refuse_training_images(
@@ -216,25 +217,6 @@ class UnpairedFolders(Dataset):
         unasked = split == "test" and not (self.test_x or self.test_y)
         none_there = not any((root / str(name)).exists() for pair in layouts for name in pair)
         return (NoHeldOutError if unasked and none_there else ImgtransError)(message)
-
-    def _check_sizes(self, images: FileList) -> None:
-        from concurrent.futures import ThreadPoolExecutor  # not needed to list components
-
-        from imgtrans_cyclegan.sizes import CHUNK, small_ones
-
-        def look(start: int) -> list[str]:
-            paths = (images.path(index) for index in range(start, min(start + CHUNK, len(images))))
-            return small_ones(paths, self.image_size)
-
-        with ThreadPoolExecutor() as pool:  # the disk waits, not the processor
-            small = [line for few in pool.map(look, range(0, len(images), CHUNK)) for line in few]
-        if small:
-            shown = "\n".join(small[:5]) + (f"\n    … {len(small) - 5} more" if small[5:] else "")
-            message = (
-                f"{len(small)} images in {images.folder} are smaller than image_size = "
-                f"{self.image_size}\n{shown}\n  choose a smaller image_size, or move them away"
-            )
-            raise ImgtransError(message)
 
 
 def _are_there(root: Path, pair: tuple[str | None, str | None]) -> bool:

@@ -26,12 +26,15 @@ SETTLED_NS: Final = 2_000_000_000
 class FileList:
     """The images below one folder, sorted by their names."""
 
-    folder: Path
+    folder: str
+    """Where they are; ends in a slash."""
     called: str
     """What the folder is called in names."""
     files: Names
     """Below the folder, with forward slashes on every system."""
     channels: int
+    least: int
+    """Pixels that the shorter side has at least."""
 
     def __len__(self) -> int:
         """How many files there are."""
@@ -42,12 +45,21 @@ class FileList:
 
         Raises:
             DecodingError: the file cannot be decoded.
+            ImgtransError: the picture is too small.
         """
-        return decode(Path(self.path(index)), self.channels)
+        image = decode(Path(self.path(index)), self.channels)
+        height, width = image.shape[1:]
+        if min(height, width) < self.least:
+            message = (
+                f"{self.path(index)} ({width}×{height}) is smaller than image_size = {self.least}; "
+                "choose a smaller image_size, or move it away"
+            )
+            raise ImgtransError(message)
+        return image
 
     def path(self, index: int) -> str:
         """Where a file is."""
-        return os.path.join(self.folder, self.files[index])  # noqa: PTH118 - a million times
+        return self.folder + self.files[index]
 
     def name(self, index: int, /) -> str:
         """The path below the root, or whole outside it, with forward slashes on every system."""
@@ -65,13 +77,14 @@ class FileList:
         return f"{told} {now}" if fresh else told
 
 
-def listed(folder: Path, root: Path, channels: int) -> FileList:
+def listed(folder: Path, root: Path, channels: int, least: int) -> FileList:
     """The images below a folder.
 
     Args:
         folder: walked, with the links in it.
         root: what names are relative to.
         channels: 1 for grey, 3 for RGB.
+        least: pixels of the shorter side that a picture must have.
 
     Raises:
         ImgtransError: there is none, or a folder cannot be read.
@@ -82,7 +95,8 @@ def listed(folder: Path, root: Path, channels: int) -> FileList:
         raise ImgtransError(message)
     below = folder.is_relative_to(root)
     called = (folder.relative_to(root) if below else folder).as_posix()
-    return FileList(folder, "" if called == "." else f"{called}/", Names(files), channels)
+    called = "" if called == "." else f"{called}/"
+    return FileList(f"{folder}{os.sep}", called, Names(files), channels, least)
 
 
 def _by_parts(name: str) -> str:

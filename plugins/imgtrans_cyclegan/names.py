@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, overload
-
-import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,7 +17,7 @@ class Names(Sequence[str]):
     def __init__(self, names: Iterable[str]) -> None:
         """Pack names."""
         encoded = [name.encode("utf-8", "surrogatepass") for name in names]
-        self._ends = np.fromiter(accumulate(map(len, encoded), initial=0), np.int64)
+        self._ends = array("q", accumulate(map(len, encoded), initial=0))
         self._text = b"".join(encoded)
 
     def __len__(self) -> int:
@@ -33,7 +32,7 @@ class Names(Sequence[str]):
         """One name, or those of a slice."""
         if isinstance(index, slice):
             return [self[each] for each in range(*index.indices(len(self)))]
-        if not -len(self) <= index < len(self):
-            raise IndexError(index)
-        start, end = self._ends[index % len(self) :][:2]
+        if index < 0:
+            raise IndexError(index)  # as no list of images is read from its end
+        start, end = self._ends[index], self._ends[index + 1]
         return self._text[start:end].decode("utf-8", "surrogatepass")

@@ -6,13 +6,17 @@ Most JPEG and PNG files say it plainly; the others, and small ones, are opened b
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from imgtrans import ImgtransError
 from imgtrans.pictures.decoding import DecodingError, image_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from imgtrans_cyclegan.listing import FileList
 
 _START: Final = 2048
 """Bytes read at first: of most files enough."""
@@ -23,12 +27,34 @@ _PIXELS: Final = 0xDA
 """Marker of the segment behind which pixels begin."""
 
 
-CHUNK: Final = 1000
-"""Files that a thread looks at in one go."""
+LOOKED_AT: Final = 5_000
+"""Of more files only so many, from everywhere, are opened before training."""
 
 
-def small_ones(paths: Iterable[str], least: int) -> list[str]:
-    """The files whose pictures have a shorter side than ``least``, a line for each."""
+def refuse_small(images: FileList, least: int) -> None:
+    """Raise where pictures are too small; of very many, some are only found when they are read.
+
+    Raises:
+        ImgtransError: their shorter side has fewer than ``least`` pixels; the text names some.
+    """
+    count = len(images)
+    looked_at = range(0, count, -(-count // LOOKED_AT))
+    chunks = [looked_at[start : start + 100] for start in range(0, len(looked_at), 100)]
+    with ThreadPoolExecutor() as pool:  # the disk waits, not the processor
+        found = pool.map(lambda chunk: _small(map(images.path, chunk), least), chunks)
+        small = [line for lines in found for line in lines]
+    if small:
+        shown = "\n".join(small[:5]) + (f"\n    … {len(small) - 5} more" if small[5:] else "")
+        of = f" of {len(looked_at):,} that were looked at" if len(looked_at) < count else ""
+        message = (
+            f"{len(small)} images{of} in {Path(images.folder)} are smaller than image_size = "
+            f"{least}\n{shown}\n  choose a smaller image_size, or move them away"
+        )
+        raise ImgtransError(message)
+
+
+def _small(paths: Iterable[str], least: int) -> list[str]:
+    """A line for each file whose picture is too small."""
     lines = []
     for path in paths:
         try:
