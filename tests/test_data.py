@@ -9,9 +9,10 @@ import pytest
 import torch
 from torchvision import transforms
 from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional
 from toys import CPU, tiny_recipe
 
-from imgtrans import Images, ImgtransError
+from imgtrans import Images, ImgtransError, RecipeError
 from imgtrans.data import (
     HeldOutImages,
     Order,
@@ -316,3 +317,97 @@ def test_images_are_cached_where_they_fit_into_half_of_the_free_memory(monkeypat
     monkeypatch.setattr("imgtrans.data.keeping.psutil.virtual_memory", Memory)
     data = training()
     assert (data.cached, data.workers == 0) == (cached, cached)
+
+
+@dataclass
+class Wide(Numbered):
+    """Every image has another height."""
+
+    def __getitem__(self, index):
+        generator = torch.Generator().manual_seed(index)
+        shape = (3, self.height + 3 * index, 61)
+        return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+
+
+@dataclass
+class Deep(Numbered):
+    """Every other image has 16 bits."""
+
+    def __getitem__(self, index):
+        image = super().__getitem__(index)
+        return (image.int() * 257).to(torch.uint16) if index % 2 else image
+
+
+@pytest.mark.parametrize(
+    ("images", "changes"),
+    [
+        (Images(Wide(7), Numbered(5)), {}),
+        (Images(Wide(7), Numbered(5)), {"flip": False}),
+        (Images(Wide(7), Wide(7), paired=True), {}),
+        (Images(Deep(7), Numbered(5)), {}),
+        (Images(Numbered(6, broken=(2, 3)), Numbered(5, broken=(4,))), {"broken_images": "skip"}),
+    ],
+)
+def test_a_batch_gathered_from_one_buffer_is_the_batch_cut_image_by_image(images, changes):
+    data = training(images, train={"cache": "memory"}, **changes)
+    samples = data.samples
+    for step, cut in enumerate(data.batches(0, 6, CPU)):
+        gathered = samples.gathered(data.order.positions(step), samples.x.kept, samples.y.kept)
+        assert gathered.broken == cut.broken
+        assert same([gathered.to(CPU, torch.float32)], [cut.to(CPU, torch.float32)])
+
+
+def test_images_that_are_kept_may_be_cut_by_workers_too():
+    alone, helped = (training(train={"cache": "memory", "workers": count}) for count in (0, 1))
+    assert same(all_batches(alone), all_batches(helped))
+
+
+def parts(ranks, accumulate=1, batch_size=4, steps=3):
+    """What each of several processes sees, as tensors of x and y."""
+    recipe = tiny_recipe(train={"steps": steps, "batch_size": batch_size})
+    images = Images(Numbered(7), Numbered(5))
+    return [
+        all_batches(
+            open_training(recipe, images, quiet, accumulate=accumulate, share=(rank, ranks)),
+            stop=steps,
+        )
+        for rank in range(ranks)
+    ]
+
+
+def test_the_shares_of_several_processes_are_together_the_batch_of_one():
+    (alone,), shares = parts(1), parts(2)
+    together = [
+        tuple(torch.cat(sides) for sides in zip(*step, strict=True))
+        for step in zip(*shares, strict=True)
+    ]
+    assert same(alone, together)
+
+
+def test_a_step_of_micro_batches_sees_what_as_many_steps_would():
+    (single,), (accumulated,) = parts(1, steps=6), parts(1, accumulate=2, steps=3)
+    joined = [
+        tuple(torch.cat(sides) for sides in zip(*pair, strict=True))
+        for pair in zip(single[::2], single[1::2], strict=True)
+    ]
+    assert same(joined, accumulated)
+
+
+def test_each_process_has_its_part_of_every_micro_batch():
+    order = Order(0, 4, (7, 5), paired=False, accumulate=2, share=(1, 2))
+    assert order.positions(0) == [2, 3, 6, 7]
+    assert order.positions(1) == [10, 11, 14, 15]
+
+
+def test_a_batch_that_processes_cannot_share_evenly_is_an_error():
+    with pytest.raises(RecipeError, match=r"batch_size = 4 .* 3 processes.* multiple of 3"):
+        parts(3)
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+def test_resizing_is_torchvisions(mode):
+    photo = torch.randint(0, 256, (3, 90, 131), dtype=torch.uint8, generator=torch.manual_seed(0))
+    for image in (photo, photo.float() / 255):
+        expected = functional.resize(image, [57, 83], InterpolationMode(mode), antialias=True)
+        expected = expected.clamp(0, 1) if expected.is_floating_point() else expected
+        assert torch.equal(fit(image, 57, mode), expected)
