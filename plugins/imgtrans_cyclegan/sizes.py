@@ -6,6 +6,7 @@ Most JPEG and PNG files say it plainly; the others, and small ones, are opened b
 from __future__ import annotations
 
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -27,8 +28,10 @@ _PIXELS: Final = 0xDA
 """Marker of the segment behind which pixels begin."""
 
 
-LOOKED_AT: Final = 5_000
+LOOKED_AT: Final = 10_000
 """Of more files only so many, from everywhere, are opened before training."""
+SLOW_SECONDS: Final = 2e-4
+"""A file that takes longer to open comes from a disk, and not from memory."""
 
 
 def refuse_small(images: FileList, least: int) -> None:
@@ -40,9 +43,13 @@ def refuse_small(images: FileList, least: int) -> None:
     count = len(images)
     looked_at = range(0, count, -(-count // LOOKED_AT))
     chunks = [looked_at[start : start + 100] for start in range(0, len(looked_at), 100)]
-    with ThreadPoolExecutor() as pool:  # the disk waits, not the processor
-        found = pool.map(lambda chunk: _small(map(images.path, chunk), least), chunks)
-        small = [line for lines in found for line in lines]
+    began = time.perf_counter()
+    small = _small(map(images.path, chunks[0]), least)
+    # Threads help where a disk is waited for; else they wait for each other.
+    slow = time.perf_counter() - began > len(chunks[0]) * SLOW_SECONDS
+    with ThreadPoolExecutor(None if slow else 1) as pool:
+        found = pool.map(lambda chunk: _small(map(images.path, chunk), least), chunks[1:])
+        small += [line for lines in found for line in lines]
     if small:
         shown = "\n".join(small[:5]) + (f"\n    … {len(small) - 5} more" if small[5:] else "")
         of = f" of {len(looked_at):,} that were looked at" if len(looked_at) < count else ""
