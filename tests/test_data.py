@@ -345,6 +345,7 @@ class Deep(Numbered):
         (Images(Wide(7), Numbered(5)), {"flip": False}),
         (Images(Wide(7), Wide(7), paired=True), {}),
         (Images(Deep(7), Numbered(5)), {}),
+        (Images(Deep(7, 41, 43), Deep(5, 43, 41)), {}),
         (Images(Numbered(6, broken=(2, 3)), Numbered(5, broken=(4,))), {"broken_images": "skip"}),
     ],
 )
@@ -411,3 +412,9 @@ def test_resizing_is_torchvisions(mode):
         expected = functional.resize(image, [57, 83], InterpolationMode(mode), antialias=True)
         expected = expected.clamp(0, 1) if expected.is_floating_point() else expected
         assert torch.equal(fit(image, 57, mode), expected)
+
+
+def test_images_are_cropped_alike_with_and_without_mirroring():
+    mirrored, plain = (training(Images(Wide(7), Numbered(5)), flip=flip) for flip in (True, False))
+    pairs = zip(mirrored.batches(0, 6, CPU), plain.batches(0, 6, CPU), strict=True)
+    assert all(torch.equal(one.x, other.x) and torch.equal(one.y, other.y) for one, other in pairs)
