@@ -365,13 +365,11 @@ def test_images_that_are_kept_may_be_cut_by_workers_too():
 
 def parts(ranks, accumulate=1, batch_size=4, steps=3):
     """What each of several processes sees, as tensors of x and y."""
-    recipe = tiny_recipe(train={"steps": steps, "batch_size": batch_size})
+    train = {"steps": steps, "batch_size": batch_size, "accumulate": accumulate}
+    recipe = tiny_recipe(train=train)
     images = Images(Numbered(7), Numbered(5))
     return [
-        all_batches(
-            open_training(recipe, images, quiet, accumulate=accumulate, share=(rank, ranks)),
-            stop=steps,
-        )
+        all_batches(open_training(recipe, images, quiet, share=(rank, ranks)), stop=steps)
         for rank in range(ranks)
     ]
 

@@ -44,7 +44,6 @@ def open_training(
     progress: Callable[[str, int], Callable[[], None]],
     warn: Callable[[str], None] = _loudly,
     *,
-    accumulate: int = 1,
     share: tuple[int, int] = (0, 1),
 ) -> TrainingData:
     """Decide on cache and workers, and fill the cache.
@@ -54,7 +53,6 @@ def open_training(
         images: the training split.
         progress: called with a label and a total when decoding starts; returns a tick.
         warn: told what could not be kept, or was damaged.
-        accumulate: micro-batches of a step, each of the recipe's batch size.
         share: which of how many processes this one is.
 
     Raises:
@@ -71,7 +69,9 @@ def open_training(
     files = settings.cache not in ("memory", "none")
     x, y = (open_store(each, dataset, files=files) for each in (images.x, images.y))
     lengths = (len(x), len(y))
-    order = Order(settings.seed, settings.batch_size, lengths, images.paired, accumulate, share)
+    order = Order(
+        settings.seed, settings.batch_size, lengths, images.paired, settings.accumulate, share
+    )
     keep((x, y), settings.cache, progress, warn)
     samples = Samples(x, y, order, dataset.image_size, dataset.flip)
     in_memory = samples.kept and fits_in_memory(samples.bytes_kept)
