@@ -16,6 +16,7 @@ from imgtrans.checkpoint import name_of
 from imgtrans.data import fingerprint
 from imgtrans.evaluation.choosing import make
 from imgtrans.inference import MODEL
+from imgtrans.launching import launched
 from imgtrans.opening import dry_run_data
 from imgtrans.plan import make_plan
 from imgtrans.plugins import registry
@@ -32,16 +33,22 @@ if TYPE_CHECKING:
 
 
 def resume_command(folder: Path, recipe: Recipe, device: str | None) -> str:
-    """What continues a run: with the files and the device that it was started with."""
+    """What continues a run: with the files, device and processes that it was started with."""
     if local := local_classes(recipe):
         go_on = f"imgtrans.run(recipe, resume={str(folder)!r})"
         return f"{go_on}  in the program that defines {', '.join(local)}"
     files = [part for file in registry().files for part in ("--plugin", str(file))]
     place = ["--device", device] if device else []
-    return shlex.join(["imgtrans", "run", "--resume", str(folder), *files, *place])
+    here = launched()
+    command = ["imgtrans"]
+    if here is not None and here.count > 1:
+        command = ["torchrun", "--nproc-per-node", str(here.local_count), "-m", "imgtrans"]
+    return shlex.join([*command, "run", "--resume", str(folder), *files, *place])
 
 
-def environment(data: Data, plan: Plan, device: torch.device, resume: str) -> dict[str, Any]:
+def environment(
+    data: Data, plan: Plan, device: torch.device, resume: str, processes: int
+) -> dict[str, Any]:
     """What ``environment.json`` records: versions, device, networks, images, how to continue."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     return {
@@ -52,6 +59,7 @@ def environment(data: Data, plan: Plan, device: torch.device, resume: str) -> di
         "platform": platform.platform(),
         "device": name,
         "precision": precision_of(data.recipe, device),
+        "processes": processes,
         "threads": torch.get_num_threads(),
         "command": sys.argv,
         "resume": resume,
@@ -74,12 +82,16 @@ def header(
     steps = f"{total:,} steps of {batch} images a domain: {epochs(data, total)} epochs"
     if done:
         steps += f"; continues after step {done:,}, {total - done:,} to go"
-    threads = f", {environment['threads']} threads" if environment["device"] == "cpu" else ""
+    device = f"{environment['device']}, {environment['precision']}"
+    if environment["device"] == "cpu":
+        device += f", {environment['threads']} threads"
+    if environment["processes"] > 1:
+        device = f"{environment['processes']} processes, each {device}"
     return [
         ("recipe", f"{recipe.name}: {', '.join(recipe.direction_names)}"),
         ("data", f"{environment['data']}; {size}×{size} pixels"),
         ("networks", networks_line(plan)),
-        ("device", f"{environment['device']}, {environment['precision']}{threads}"),
+        ("device", device),
         ("plan", f"{steps}; {plan.forwards} network forwards a step"),
         ("results", f"{folder}  (Ctrl-C saves and stops)"),
     ]

@@ -49,6 +49,10 @@ class RunInUseError(ImgtransError):
     exit_code = 75
 
 
+class ProcessError(ImgtransError):
+    """What ended one of several processes, where the first one cannot say it for all."""
+
+
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word most like ``word``, or None where none is near."""
     known = list(known)

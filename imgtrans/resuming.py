@@ -153,9 +153,22 @@ def check_environment(before: dict[str, Any], now: dict[str, Any], display: Disp
         ImgtransError: the list of training images is another.
     """
     check_same_images(before, now["fingerprint"], now["data"])
-    for key in ("threads", "device", "torch"):
+    alike = ["device", "torch"]
+    if before.get("processes", 1) == now["processes"]:
+        alike.append("threads")
+    else:
+        display.warn(
+            f"trained by {_processes(before.get('processes', 1))} before and by "
+            f"{_processes(now['processes'])} now: the images and their order are the same, sums "
+            "are rounded differently"
+        )
+    for key in alike:
         if key in before and before[key] != now[key]:
             display.warn(
                 f"{key} was {before[key]} before and is {now[key]} now; "
                 "results may differ from an uninterrupted run"
             )
+
+
+def _processes(count: int) -> str:
+    return "1 process" if count == 1 else f"{count} processes"

@@ -6,13 +6,15 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from imgtrans.benchmarking.shortage import ran_out, shortage
-from imgtrans.building import build_trainer, find_device
-from imgtrans.data import Waiting, open_training
+from imgtrans.building import build_trainer
 from imgtrans.describing import environment, footer, header, resume_command
+from imgtrans.distributed import GoneError
+from imgtrans.distributed.following import follow, open_share, tell_recipe
+from imgtrans.distributed.handing import hand_over
+from imgtrans.distributed.joining import joined, refuse_uneven
 from imgtrans.evaluation import build_metrics
 from imgtrans.inference import MODEL, save_model
 from imgtrans.journal import Journal
@@ -27,26 +29,22 @@ from imgtrans.recipe import Recipe, to_toml
 from imgtrans.resuming import check_environment, find_run, open_resumed
 from imgtrans.saving import Saver
 from imgtrans.starting import located, start
-from imgtrans.training import NonFiniteLossError, train_step
+from imgtrans.stepping import Ended, steps
+
+RESTART_SECONDS: Final = 60.0
+"""What a killed process has left behind, such as readers of images, may hold its folder so long."""
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from imgtrans.data import HeldOut, TrainingData
+    from imgtrans.distributed.group import Group
     from imgtrans.monitor.display import Display
     from imgtrans.opening import Data
     from imgtrans.plan import Plan
-    from imgtrans.training import Losses, Trainer
-
-
-@dataclass(frozen=True)
-class Ended:
-    """A run that is over, for now or for good."""
-
-    folder: Path
-    exit_code: int
-    """0 done, 130 or 143 stopped by a signal and resumable."""
+    from imgtrans.stepping import Due, Read
+    from imgtrans.training import Trainer
 
 
 def run(
@@ -72,19 +70,46 @@ def run(
     Raises:
         ImgtransError: it cannot start, or had to stop; the text says why and what to do.
     """
-    where = find_device(device)
-    folder = None
+    with joined(device) as group:
+        if not group.ranks.first:
+            return follow(group)
+        try:
+            ended = _lead(recipe, display, group, resume, overrides, device)
+        except BaseException as error:
+            interrupted = isinstance(error, KeyboardInterrupt)
+            group.over(130 if interrupted else getattr(error, "exit_code", 1))
+            raise
+        group.over(ended.exit_code)
+        return ended
+
+
+def _lead(
+    recipe: Recipe | None,
+    display: Display,
+    group: Group,
+    resume: bool | Path,  # noqa: FBT001 - as `run` takes it
+    overrides: Sequence[str],
+    device: str | None,
+) -> Ended:
+    """The only process of a training, or the one that decides, speaks and writes for all."""
+    folder, begun = None, group.begun()
+    if begun is not None:  # with what torchrun's first attempt has made of recipe and options
+        display.say(f"started again by torchrun; continuing {begun}")
+        recipe, resume, overrides = None, begun, ()
     if resume is True and recipe is not None:
         folder = find_run(recipe, display)
     if folder is not None or not isinstance(resume, bool):
         target = folder if folder is not None else resume
         assert not isinstance(target, bool)  # noqa: S101 - narrows the type
         folder, recipe = open_resumed(target, recipe, overrides, display)
+        folder.patience = RESTART_SECONDS if begun is not None else 0.0
     assert recipe is not None  # noqa: S101 - the command line sees to it
+    refuse_uneven(recipe, group.ranks)
     recipe = recipe if folder is not None else located(recipe)
-    data = find_data(recipe, display, where, folder)
+    data = find_data(recipe, display, group.device, folder)
+    tell_recipe(group, data)
     plan = make_plan(data.recipe)
-    trainer = build_trainer(data.recipe, where, plan.images)
+    trainer = build_trainer(data.recipe, group.device, plan.images, group.ranks)
     both = len(trainer.directions) == 2
     built, unfit = build_metrics(data.recipe.metric, data.test, back=both)
     judging = Judging(data, built, unfit, display)
@@ -93,17 +118,8 @@ def run(
     to_toml(data.recipe)  # what cannot be saved is refused before there is a folder
     with folder or RunFolder.create(data.recipe.name) as opened:
         again = resume_command(opened.path, data.recipe, device)
-        going = _Run(opened, data, plan, trainer, judging, display, again)
+        going = _Run(opened, data, plan, trainer, judging, display, again, group)
         return Ended(opened.path, going.go(resumed=folder is not None))
-
-
-@dataclass(frozen=True)
-class _Made:
-    """A step that was made, and what is logged of it."""
-
-    losses: Losses
-    rates: dict[str, float]
-    waited: float
 
 
 class _Run:
@@ -118,13 +134,14 @@ class _Run:
         judging: Judging,
         display: Display,
         again: str,
+        group: Group,
     ) -> None:
+        self.group = group
         self.folder, self.data, self.plan, self.trainer = folder, data, plan, trainer
         self.display, self.again, self.recipe = display, again, data.recipe
         self.judging = judging
         self.steps = self.recipe.train.steps
         self.clock, self.stop = Clock(), Stop()
-        self.unread: _Made | None = None
         self.training: TrainingData
         self.samples: HeldOut
         self.saver = Saver(folder, data, trainer, self.clock, display)
@@ -137,7 +154,8 @@ class _Run:
 
     def go(self, *, resumed: bool) -> int:
         """Everything from the first line shown to the last; a refused run loses nothing."""
-        here = environment(self.data, self.plan, self.trainer.device, self.again)
+        count = self.group.ranks.count
+        here = environment(self.data, self.plan, self.trainer.device, self.again, count)
         if resumed:
             check_environment(self.folder.read("environment.json"), here, self.display)
             try:
@@ -161,6 +179,10 @@ class _Run:
             if self.recipe.train.start_from and not resumed:
                 self.saver.save(last=True)  # so the file is needed no more, whatever happens
             self.folder.write("recipe.toml", to_toml(self.recipe))
+            self.group.begin(self.folder.path)
+            self.group.tell("run", {"folder": str(self.folder.path), "again": self.again})
+            self.group.together("built", lambda: None)
+            hand_over(self.trainer, self.group)
             step = self.trainer.step
             self.display.rows(header(self.data, self.plan, here, self.folder.path, step))
             return self._train()
@@ -172,7 +194,8 @@ class _Run:
             self._leave("stopped", how)
             return self._goodbye(how)
         except BaseException as error:
-            if isinstance(error, OSError) or ran_out(error):
+            self.stop.over = True
+            if isinstance(error, (OSError, GoneError)) or ran_out(error):
                 message = self._in_words(error)
                 self._leave("failed", message)
                 raise ImgtransError(message) from error
@@ -181,7 +204,11 @@ class _Run:
             raise
 
     def _in_words(self, error: BaseException) -> str:
-        if isinstance(error, OSError):
+        if isinstance(error, GoneError):
+            what, remedy = str(error), "see what torchrun says of it"
+            if why := self.group.failure():
+                what = f"{what}: {why}"
+        elif isinstance(error, OSError):
             at = f" ({error.filename})" if error.filename else ""
             what = f"{error.strerror or error}{at}"
             remedy = f"make room in {self.folder.path}, or get permission to write there"
@@ -194,9 +221,7 @@ class _Run:
         )
 
     def _train(self) -> int:
-        self.training = open_training(
-            self.recipe, self.data.train, self.display.counter, self.display.warn
-        )
+        self.training = self.group.together("opened", self._open)
         self.display.stop()
         self.journal.leave_out(self.training.broken)
         self.samples = sample_images(self.recipe, self.data.test)
@@ -213,52 +238,43 @@ class _Run:
             self.display.stop()
         return self._finish()
 
+    def _open(self) -> TrainingData:
+        return open_share(self.recipe, self.data.train, self.display, self.group.ranks)
+
     def _loop(self) -> None:
-        step, device = self.trainer.step, self.trainer.device
-        with closing(self.training.batches(step, self.steps, device)) as batches:
-            self._steps(Waiting(batches))
+        self.group.passed(self.trainer.step)
+        with closing(steps(self.trainer, self.training)) as made:
+            for step in made:
+                self.clock.tick()
+                self.journal.leave_out(step.broken)
+                self._log(step.read())
+                while self.trainer.notes:
+                    self.display.warn(self.trainer.notes.pop())
+                due = step.due(stops=self.group.stops(self.stop, self.trainer.step))
+                if due.anything:
+                    self._log(step.read(everything=True))
+                self._after(due)
+                if due.last:
+                    break
 
-    def _steps(self, waiting: Waiting) -> None:
-        settings, trainer = self.recipe.train, self.trainer
-        for batch in waiting:
-            self.journal.leave_out(batch.broken)
-            x, y = batch.to(trainer.device, trainer.dtype)
-            rates = trainer.learning_rates()
-            made = _Made(train_step(trainer, x, y), rates, waiting.seconds)
-            self.clock.tick()
-            # A GPU works beside us: its losses are there when the next step is under way.
-            late = trainer.device.type == "cuda"
-            self._log(self.unread if late else made)
-            self.unread = made if late else None
-            while trainer.notes:
-                self.display.warn(trainer.notes.pop())
-            last = self.done or self.stop.signal is not None
-            measured, best = not last and self.judging.due(trainer.step), None
-            saved = last or trainer.step % settings.checkpoint_every == 0
-            sampled = last or trainer.step % settings.sample_every == 0
-            if measured or saved or sampled:
-                self._log(self.unread)
-                self.unread = None
-            if measured:
-                best = self.judging.measure(trainer, self.journal, self.saver.best)
-                self.clock.skip()
-            if saved or best is not None:
-                self.saver.save(last=last, best=best)
-            if sampled:
-                self.journal.sample(self.samples)
-            self.journal.report(now=sampled or measured)
-            if last:
-                return
+    def _log(self, read: Iterable[Read]) -> None:
+        for step in read:
+            self.journal.step(step.step, step.losses, step.rates, step.waited)
 
-    def _log(self, made: _Made | None) -> None:
-        if made is None:
-            return
-        try:
-            losses = made.losses.read()
-        except NonFiniteLossError:
-            self.trainer.step = made.losses.step - 1  # since then no weight has changed
-            raise
-        self.journal.step(made.losses.step, losses, made.rates, made.waited)
+    def _after(self, due: Due) -> None:
+        trainer, best = self.trainer, None
+        measured = due.measured and self.judging.due(trainer.step)
+        if measured:
+            best = self.judging.measure(trainer, self.journal, self.saver.best)
+            self.clock.skip()
+        if due.saved or best is not None:
+            self.saver.save(last=due.last, best=best)
+        if due.sampled:
+            self.journal.sample(self.samples)
+        if due.anything:
+            self.journal.leave_out(self.group.left_out())
+            self.group.passed(trainer.step)
+        self.journal.report(now=due.sampled or measured)
 
     def _finish(self) -> int:
         about = {

@@ -11,8 +11,7 @@ import torch
 from imgtrans_cyclegan import CycleConsistency
 from toys import tiny_recipe
 
-import imgtrans
-from imgtrans import RecipeError, ResidualBlock, Run, load_recipe, run, testing
+from imgtrans import RecipeError, ResidualBlock, Run, load_recipe, run, stepping, testing
 from imgtrans.monitor.clock import Stop
 from imgtrans.recipe import to_toml
 
@@ -67,14 +66,14 @@ def test_without_a_recipe_and_a_run_there_is_nothing_to_do():
     ("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
 )
 def test_a_stopped_run_raises_after_saving_and_goes_on(monkeypatch, number, raised):
-    real = imgtrans.running.train_step
+    real = stepping.train_step
 
     def interrupted(trainer, x, y):
         if trainer.step == 1:
             signal.raise_signal(number)
         return real(trainer, x, y)
 
-    monkeypatch.setattr("imgtrans.running.train_step", interrupted)
+    monkeypatch.setattr("imgtrans.stepping.train_step", interrupted)
     with pytest.raises(raised) as caught:
         run(tiny_recipe(train={"steps": 4}), quiet=True)
     assert raised is KeyboardInterrupt or caught.value.code == 143

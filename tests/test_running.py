@@ -260,7 +260,7 @@ def test_running_out_of_memory_is_told_with_what_to_do(monkeypatch, error):
     def too_much(*_):
         raise error
 
-    monkeypatch.setattr("imgtrans.running.train_step", too_much)
+    monkeypatch.setattr("imgtrans.stepping.train_step", too_much)
     with pytest.raises(ImgtransError) as caught:
         quiet_run(short())
     text = str(caught.value)
@@ -436,7 +436,7 @@ def test_the_report_is_rewritten_as_the_run_goes_on(monkeypatch):
         return train_step(trainer, x, y)
 
     pages = []
-    monkeypatch.setattr("imgtrans.running.train_step", look)
+    monkeypatch.setattr("imgtrans.stepping.train_step", look)
     quiet_run(short())
     (page,) = pages
     assert "step 4 of 8" in page
@@ -457,7 +457,7 @@ def test_weights_that_are_not_finite_are_never_saved(monkeypatch):
             next(network.parameters()).data.fill_(float("nan"))
         return losses
 
-    monkeypatch.setattr("imgtrans.running.train_step", poisoned)
+    monkeypatch.setattr("imgtrans.stepping.train_step", poisoned)
     with pytest.raises(ImgtransError, match=r"step 4: .* holds values that are not finite"):
         quiet_run(short())
     assert final("runs/tiny").about["step"] == 2

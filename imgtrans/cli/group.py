@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imgtrans import __version__
-from imgtrans.problems import ImgtransError
+from imgtrans.launching import speaks
+from imgtrans.problems import ImgtransError, ProcessError
 
 if TYPE_CHECKING:
     from imgtrans.plugins import Registry
@@ -26,10 +27,16 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except ImgtransError as error:
-            click.echo(f"error: {error}", err=True)
+            if speaks() or isinstance(error, ProcessError):
+                click.echo(f"error: {error}", err=True)
             ctx.exit(error.exit_code)
+        except click.ClickException as error:
+            if speaks():
+                raise
+            ctx.exit(error.exit_code)  # what all processes find, the first one says
         except KeyboardInterrupt:
-            click.echo("stopped", err=True)
+            if speaks():
+                click.echo("stopped", err=True)
             ctx.exit(130)
 
 

@@ -6,6 +6,8 @@ of one process, so that the loop reads the same for both.
 
 from __future__ import annotations
 
+import re
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -13,8 +15,30 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, distributed
 
+from imgtrans.problems import ImgtransError
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+
+
+class GoneError(ImgtransError):
+    """Another process of the training has ended, or has not answered in time."""
+
+
+@contextmanager
+def answered() -> Iterator[None]:
+    """What is exchanged inside comes from processes that may be gone.
+
+    Raises:
+        GoneError: one of them is.
+    """
+    try:
+        yield
+    except RuntimeError as error:  # torch has classes of errors, and gloo raises none of them
+        # Without gloo's own line of code, and its advice.
+        why = re.sub(r"^\[\S+\] ", "", str(error).partition("\n")[0]).partition(". This is")[0]
+        message = f"a process of this training is gone or does not answer ({why})"
+        raise GoneError(message) from error
 
 
 @dataclass(frozen=True)
@@ -36,18 +60,38 @@ class Ranks:
         for _, same in groupby(sorted(tensors, key=_by_dtype), key=_by_dtype):
             each = list(same)
             flat = torch.cat([tensor.reshape(-1) for tensor in each])
-            distributed.all_reduce(flat)  # gloo knows no mean
+            self.add(flat)  # gloo knows no mean
             flat /= self.count
             pieces = flat.split([tensor.numel() for tensor in each])
             for tensor, piece in zip(each, pieces, strict=True):
                 tensor.copy_(piece.view_as(tensor))
+
+    def add(self, values: Tensor) -> None:
+        """Replace values by their sum over the processes.
+
+        Raises:
+            GoneError: a process is gone, as all exchanges here do.
+        """
+        if self.count > 1:
+            with answered():
+                distributed.all_reduce(values)
+
+    def most(self, number: int) -> int:
+        """The largest number that any process has; they wait for each other, not for a device."""
+        if self.count == 1:
+            return number
+        found = torch.tensor(number)
+        with answered():
+            distributed.all_reduce(found, distributed.ReduceOp.MAX)
+        return int(found)
 
     def gather(self, images: Tensor) -> Tensor:
         """The images of all processes, in the order of their ranks."""
         if self.count == 1:
             return images
         parts = [torch.empty_like(images) for _ in range(self.count)]
-        distributed.all_gather(parts, images.contiguous())
+        with answered():
+            distributed.all_gather(parts, images.contiguous())
         return torch.cat(parts)
 
     def share(self, everyones: Tensor) -> Tensor:
@@ -58,8 +102,9 @@ class Ranks:
     def broadcast(self, tensors: Iterable[Tensor]) -> None:
         """Give every process the first one's tensors, in place."""
         if self.count > 1:
-            for tensor in tensors:
-                distributed.broadcast(tensor, 0)
+            with answered():
+                for tensor in tensors:
+                    distributed.broadcast(tensor, 0)
 
 
 def _by_dtype(tensor: Tensor) -> str:

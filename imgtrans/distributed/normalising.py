@@ -14,6 +14,8 @@ from torch import Tensor, distributed, nn
 from torch.nn.functional import batch_norm
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from imgtrans.distributed import answered
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -84,5 +86,6 @@ class _Sum(torch.autograd.Function):
 
 def _summed(values: Tensor) -> Tensor:
     total = values.clone(memory_format=torch.contiguous_format)
-    distributed.all_reduce(total)
+    with answered():
+        distributed.all_reduce(total)
     return total

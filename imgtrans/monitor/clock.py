@@ -27,6 +27,8 @@ class Stop:
     def __init__(self) -> None:
         """Nobody has asked yet."""
         self.signal: int | None = None
+        self.agreed: int | None = None
+        """The signal by which all processes of a training stop after this step."""
         self.stepping = False
         """Whether a step goes on that is worth waiting for; the loop says so."""
         self.over = False
@@ -35,7 +37,7 @@ class Stop:
     @property
     def exit_code(self) -> int:
         """130 for SIGINT, 143 for SIGTERM."""
-        return 128 + (self.signal or signal.SIGINT)
+        return 128 + (self.agreed or self.signal or signal.SIGINT)
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         """Remember the first signal of a loop; raise KeyboardInterrupt otherwise."""

@@ -14,6 +14,8 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from imgtrans.launching import speaks
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -49,10 +51,10 @@ class Display:
     """Shows notes, tables and progress on one console."""
 
     def __init__(self, *, quiet: bool = False, console: Console | None = None) -> None:
-        """With ``quiet``, only warnings are shown."""
+        """With ``quiet``, only warnings are shown; of several processes the first one shows."""
         self._console = console or _Output(highlight=False, soft_wrap=True)
-        self._errors = _Output(stderr=True, highlight=False, soft_wrap=True)
-        self._quiet = quiet
+        self._errors = _Output(stderr=True, highlight=False, soft_wrap=True, quiet=not speaks())
+        self._quiet = quiet or not speaks()
         self._progress: Progress | None = None
         self._task: Any = None
         self._last = 0.0

@@ -40,7 +40,9 @@ class RunFolder:
         self.path = path
         self.checkpoints = path / "checkpoints"
         self.samples = path / "samples"
-        self._lock = FileLock(path / ".lock", timeout=0)
+        self.patience = 0.0
+        """Seconds to wait for a process that still holds the folder."""
+        self._lock = FileLock(path / ".lock")
         self._status: dict[str, Any] = {}
         self._metrics: Any = None
 
@@ -73,7 +75,7 @@ class RunFolder:
             RunInUseError: another process holds it; the text names it.
         """
         try:
-            self._lock.acquire()
+            self._lock.acquire(timeout=self.patience)
             self.checkpoints.mkdir(exist_ok=True)
             self.samples.mkdir(exist_ok=True)
             now = _now()

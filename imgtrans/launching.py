@@ -1,0 +1,33 @@
+"""Whether torchrun has started this process, and which of how many it is. Never imports torch."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Launched:
+    """This process among those that torchrun has started."""
+
+    rank: int
+    count: int
+    local_rank: int
+    """Among those on this machine."""
+    local_count: int
+    restarts: int
+    """How often torchrun has started all of them again."""
+
+
+def launched() -> Launched | None:
+    """What torchrun tells in the environment; None where it has not started this process."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return None
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "TORCHELASTIC_RESTART_COUNT")
+    return Launched(*(int(os.environ[name]) for name in names))
+
+
+def speaks() -> bool:
+    """Whether this process is the one that speaks for all."""
+    here = launched()
+    return here is None or here.rank == 0
