@@ -48,7 +48,6 @@ def open_share(recipe: Recipe, images: Images, display: Display, ranks: Ranks) -
         images,
         display.counter,
         display.warn,
-        accumulate=recipe.train.accumulate,
         share=(ranks.rank, ranks.count),
     )
 
