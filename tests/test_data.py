@@ -345,7 +345,7 @@ class Deep(Numbered):
         (Images(Wide(7), Numbered(5)), {"flip": False}),
         (Images(Wide(7), Wide(7), paired=True), {}),
         (Images(Deep(7), Numbered(5)), {}),
-        (Images(Deep(7, 41, 43), Deep(5, 43, 41)), {}),
+        (Images(Deep(7, 41, 43), Deep(5, 43, 41)), {"load_size": 41}),
         (Images(Numbered(6, broken=(2, 3)), Numbered(5, broken=(4,))), {"broken_images": "skip"}),
     ],
 )
