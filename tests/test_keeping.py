@@ -4,9 +4,13 @@ import contextlib
 import errno
 import os
 import signal
+import subprocess
+import sys
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from filelock import Timeout
@@ -362,6 +366,36 @@ class Killing(Numbered):
 def test_a_process_that_is_killed_as_it_reads_is_told():
     with pytest.raises(ImgtransError, match="a process that reads images is gone"):
         list(every(store_of(Killing(6)), range(6), 1, lambda: None))
+
+
+@dataclass
+class Endless(Numbered):
+    def __getitem__(self, index):
+        time.sleep(0.05)
+        return super().__getitem__(0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads read")
+def test_processes_that_read_end_with_a_main_process_that_is_killed(tmp_path):
+    program = """
+import sys
+from test_keeping import Endless, store_of
+from imgtrans.data.reading import every
+for _ in every(store_of(Endless(100_000)), range(100_000), 2, lambda: None):
+    print("reading", flush=True)
+"""
+    here = [str(Path(__file__).parent), *sys.path]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(here)}
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as main:
+        main.stdout.readline()
+        readers = psutil.Process(main.pid).children()
+        main.kill()
+    assert len(readers) == 2
+    _, left = psutil.wait_procs(readers, timeout=30)
+    for each in left:
+        each.kill()
+    assert left == []
 
 
 def test_the_folder_of_caches_is_the_users_unless_the_environment_names_one(monkeypatch, tmp_path):

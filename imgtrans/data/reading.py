@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import itertools
 import multiprocessing
+import os
 import signal
 import sys
+import time
 import warnings
 from collections import deque
 from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
+from threading import Thread
 from typing import TYPE_CHECKING, TypeAlias
 
 import psutil
@@ -30,6 +33,10 @@ if TYPE_CHECKING:
 
 AHEAD = 8
 """Images that each process may be ahead of what is taken, so that memory stays bounded."""
+
+
+WATCH_SECONDS = 1.0
+"""How often a process that reads looks whether it is still wanted."""
 
 
 def cores() -> int:
@@ -91,9 +98,9 @@ def _pool(store: Store, helpers: int) -> Iterator[Executor]:
     executor: Executor
     if sys.platform == "linux":
         context = multiprocessing.get_context("fork")
-        executor = ProcessPoolExecutor(helpers, context, _begin, (store, True))
+        executor = ProcessPoolExecutor(helpers, context, _begin, (store, os.getpid()))
     else:
-        executor = ThreadPoolExecutor(helpers, "reading", _begin, (store, False))
+        executor = ThreadPoolExecutor(helpers, "reading", _begin, (store, None))
     with warnings.catch_warnings():
         # Python 3.12 warns of forking beside threads; ours wait for work and hold no lock.
         warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
@@ -106,13 +113,22 @@ def _pool(store: Store, helpers: int) -> Iterator[Executor]:
 _STORE: Store
 
 
-def _begin(store: Store, forked: bool) -> None:  # noqa: FBT001 - an executor passes it so
+def _begin(store: Store, parent: int | None) -> None:
+    """Make a process of the pool, whose parent is given, or a thread ready to read."""
     global _STORE  # noqa: PLW0603 - it is what a process of the pool is for
     _STORE = store
-    if forked:
+    if parent is not None:
         torch.set_num_threads(1)  # as many processes as cores, and OpenMP does not survive a fork
         for number in (signal.SIGINT, signal.SIGTERM):  # the main process ends them
             signal.signal(number, signal.SIG_IGN)
+        Thread(target=_leave_with, args=(parent,), daemon=True).start()
+
+
+def _leave_with(parent: int) -> None:
+    """End with a main process that was killed and can tell nobody, instead of staying forever."""
+    while os.getppid() == parent:
+        time.sleep(WATCH_SECONDS)
+    os._exit(1)
 
 
 def _one(index: int) -> _Read:
