@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from dataclasses import dataclass
 
 
@@ -31,3 +32,13 @@ def speaks() -> bool:
     """Whether this process is the one that speaks for all."""
     here = launched()
     return here is None or here.rank == 0
+
+
+def leave_in_peace() -> None:
+    """End with the exit code that is due: torchrun ends all as soon as it sees one that has ended.
+
+    Call it where nothing is left to do but to exit.
+    """
+    if launched() is not None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)

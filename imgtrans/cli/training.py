@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from imgtrans.cli.group import add_files, examples, plugin_option, set_option
+from imgtrans.launching import leave_in_peace
 from imgtrans.problems import ImgtransError
 
 
@@ -60,7 +61,10 @@ def run(
     from imgtrans import running  # imports torch, so only once the recipe is right
 
     target = Path(resume) if resume else resume is not None
-    ended = running.run(chosen, display, resume=target, overrides=overrides, device=device)
+    try:
+        ended = running.run(chosen, display, resume=target, overrides=overrides, device=device)
+    finally:
+        leave_in_peace()
     sys.exit(ended.exit_code)
 
 

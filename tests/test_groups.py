@@ -1,0 +1,147 @@
+"""What the processes of a training tell each other; here two threads that share a store."""
+
+import os
+import threading
+
+import pytest
+import torch
+from torch import distributed
+
+from imgtrans.distributed import GoneError, Ranks
+from imgtrans.distributed.group import Group, OverError
+from imgtrans.distributed.joining import joined
+from imgtrans.monitor.clock import Stop
+from imgtrans.problems import ImgtransError, RecipeError
+
+CPU = torch.device("cpu")
+
+
+def two(store=None, restarts=0):
+    store = store or distributed.HashStore()
+    return [Group(CPU, Ranks(rank, 2), store, restarts) for rank in range(2)]
+
+
+def both(first, second):
+    """What two functions return or raise that run side by side."""
+    found = [None, None]
+
+    def one(index, function):
+        try:
+            found[index] = function()
+        except Exception as error:  # noqa: BLE001 - the test looks at it
+            found[index] = error
+
+    threads = [threading.Thread(target=one, args=each) for each in enumerate((first, second))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    return found
+
+
+def refuse(text):
+    raise ImgtransError(text)
+
+
+def test_the_others_wait_for_what_the_first_decides():
+    first, other = two()
+    found = both(lambda: first.tell("recipe", {"steps": 4}), lambda: other.ask("recipe"))
+    assert found == [None, {"steps": 4}]
+
+
+def test_the_others_end_with_the_exit_code_of_the_first():
+    first, other = two()
+    _, error = both(lambda: first.over(75), lambda: other.ask("recipe"))
+    assert isinstance(error, OverError)
+    assert error.exit_code == 75
+    assert other.last_word() == 75
+
+
+def test_the_others_wait_until_the_first_has_done_what_only_it_does_after_a_step():
+    first, other = two()
+    first.passed(3)
+    other.wait(3)
+    first.over(1)
+    with pytest.raises(OverError):
+        other.wait(4)
+
+
+def test_what_only_another_process_cannot_do_is_said_by_the_first():
+    first, other = two()
+
+    def lead():
+        try:
+            first.together("open", lambda: None)
+        except ImgtransError as error:
+            first.over(error.exit_code)
+            raise
+
+    said, ended = both(lead, lambda: other.together("open", lambda: refuse("no such image")))
+    assert str(said) == "process 1: no such image"
+    assert isinstance(ended, OverError)
+
+
+def test_what_no_process_can_do_is_said_once():
+    first, other = two()
+
+    def lead():
+        try:
+            first.together("open", lambda: refuse("no such image"))
+        except ImgtransError as error:
+            first.over(error.exit_code)
+            raise
+
+    said, ended = both(lead, lambda: other.together("open", lambda: refuse("no such image")))
+    assert str(said) == "no such image"
+    assert isinstance(ended, OverError)
+
+
+def test_images_that_another_process_leaves_out_are_told_to_the_first():
+    first, other = two()
+    assert first.left_out() == []
+    other.leave_out(["a.png is damaged"])
+    other.leave_out(["a.png is damaged", "b.png is damaged"])
+    assert first.left_out() == ["a.png is damaged", "b.png is damaged"]
+
+
+def test_processes_that_are_started_again_know_their_run_and_nothing_else_of_before():
+    store = distributed.HashStore()
+    first, _ = two(store)
+    first.begin("runs/tiny")
+    first.over(1)
+    again, other = two(store, restarts=1)
+    assert str(again.begun()) == "runs/tiny"
+    assert other.failure() == ""
+    again.tell("recipe", 1)
+    assert other.ask("recipe") == 1
+    assert two(distributed.HashStore(), restarts=1)[0].begun() is None
+
+
+def test_a_run_that_torchrun_begins_is_a_new_one():
+    store = distributed.HashStore()
+    two(store)[0].begin("runs/tiny")
+    assert two(store)[0].begun() is None
+
+
+def test_where_torchrun_is_gone_a_process_stops_after_the_step(monkeypatch):
+    alone = Group(CPU, Ranks(), distributed.HashStore())
+    stop = Stop()
+    assert not alone.stops(stop, 1)
+    monkeypatch.setattr(os, "getppid", lambda: 1)
+    assert alone.stops(stop, 2)
+    assert stop.exit_code == 143
+    with pytest.raises(GoneError, match="torchrun, which has started this process, is gone"):
+        alone.begin("runs/tiny")
+
+
+def test_of_several_processes_each_takes_its_own_gpu(monkeypatch):
+    for name, value in {
+        "TORCHELASTIC_RUN_ID": "none", "RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1",
+        "LOCAL_WORLD_SIZE": "2", "TORCHELASTIC_RESTART_COUNT": "0",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    with pytest.raises(RecipeError, match="--device cuda:1: of several processes each takes"):
+        joined("cuda:1").__enter__()
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(RecipeError, match="there are 2 processes and 1 GPUs on this machine"):
+        joined(None).__enter__()
