@@ -1,5 +1,7 @@
 """How the device goes through a step: operation by operation, or all of them as one CUDA graph.
 
+On a processor convolutions are computed with fewer multiplications where that is faster.
+
 Launching a kernel takes longer than small images take to go through it, so on a GPU a step is
 recorded once and replayed: the same kernels, with one launch. What changes from step to step lies
 in memory that stays where it is: images, learning rates, the random seed, the choices of the pools.
@@ -14,6 +16,7 @@ import numpy as np
 import torch
 
 from imgtrans.training import compute
+from imgtrans.winograd import FastConvolutions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,9 +32,17 @@ EAGER_STEPS: Final = 3
 def fastest(trainer: Trainer) -> Compute:
     """The way through a step that was measured to be fastest for this trainer."""
     static = trainer.ranks.count == 1 and trainer.settings.accumulate == 1
-    if trainer.device.type == "cuda" and static and trainer.settings.execution == "auto":
-        return Graphed()
+    if trainer.settings.execution == "auto":
+        if trainer.device.type == "cuda" and static:
+            return Graphed()
+        if trainer.device.type == "cpu" and trainer.dtype == torch.float32:
+            return _with_fast_convolutions
     return compute
+
+
+def _with_fast_convolutions(trainer: Trainer, x: Tensor, y: Tensor) -> Tensor:
+    with FastConvolutions():
+        return compute(trainer, x, y)
 
 
 class Replay(Protocol):

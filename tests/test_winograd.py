@@ -4,8 +4,10 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from toys import batch_of, tiny_recipe, trainer_of
 
 from imgtrans import winograd
+from imgtrans.training import train_step
 from imgtrans.winograd import FastConvolutions, convolution
 
 SHAPES = {
@@ -180,6 +182,8 @@ def test_networks_need_not_know(used):
         nn.Conv2d(4, 4, 3, padding=2),
         nn.Conv2d(4, 4, 3, padding=(1, 0)),
         nn.Conv2d(4, 4, 3, padding="same"),
+        nn.Conv2d(4, 4, 4, padding=1),
+        nn.Conv2d(4, 4, (3, 1)),
         nn.Conv2d(4, 4, 3, dtype=torch.float64),
         nn.Conv2d(4, 4, 3, device="meta"),
         nn.ConvTranspose2d(4, 4, 3),
@@ -195,12 +199,12 @@ def test_other_convolutions_are_torchs(layer, used):
     assert found.is_meta or torch.equal(found, expected)
 
 
-@pytest.mark.parametrize("size", [(4, 1, 1), (4, 4, 4), (4, 3, 5)])
-def test_only_3x3_filters_of_batches_are_for_it(size):
-    channels, height, width = size
-    weight = torch.rand(256, channels * 64, height, width)
-    assert not winograd.pays(torch.rand(16, 256, 16, 16), weight, 1)
-    assert not winograd.pays(torch.rand(256, 64, 64), torch.rand(256, 256, 3, 3), 1)
+def test_an_image_without_a_batch_is_torchs(used):
+    layer, image = nn.Conv2d(4, 4, 3), torch.rand(4, 12, 12)
+    with FastConvolutions():
+        found = layer(image)
+    assert used == []
+    assert torch.equal(found, layer(image))
 
 
 def test_autocast_keeps_its_own(used):
@@ -223,6 +227,22 @@ def test_other_kinds_of_derivative_keep_their_own(used):
     assert used == []
     assert (found - expected).abs().max() < 1e-5
     assert (mapped - layer(images)).abs().max() < 1e-5
+
+
+def test_a_step_of_a_training_uses_it_and_plain_execution_does_not(used):
+    losses = {}
+    for execution in ("auto", "plain"):
+        trainer = trainer_of(tiny_recipe(train={"execution": execution}))
+        used.clear()
+        losses[execution] = train_step(trainer, *batch_of(trainer)).values
+        assert len(used) == {"auto": 4 * 2, "plain": 0}[execution]  # 4 images of 1 block
+    assert torch.allclose(losses["auto"], losses["plain"], rtol=1e-5)
+
+
+def test_a_training_in_float64_is_torchs(used):
+    trainer = trainer_of(tiny_recipe(train={"precision": "float64"}))
+    train_step(trainer, *batch_of(trainer))
+    assert used == []
 
 
 def test_it_pays_for_the_residual_blocks_of_the_shipped_recipes():

@@ -86,7 +86,8 @@ def _count(
 
 
 def _prepare(trainer: Trainer) -> None:
-    """Take out of a throw-away trainer what must not run, or cannot on meta."""
+    """Take out of a throw-away trainer what must not run, cannot on meta, or would count less."""
+    trainer.compute = None
     for direction in trainer.directions:
         direction.pool = None
         if trainer.device == META and trainer.settings.precision == "bfloat16":

@@ -54,6 +54,7 @@ def _conv2d(
     groups: int = 1,
 ) -> Tensor:
     plain = groups == 1 and _both(stride) == _both(dilation) == (1, 1)
+    plain = plain and input.ndim == weight.ndim and weight.shape[2:] == (3, 3)
     if plain and _both(padding) in {(0, 0), (1, 1)} and _ordinary(input, weight, bias):
         frame: int = _both(padding)[0]
         if pays(input, weight, frame):
@@ -86,8 +87,6 @@ def _ordinary(*tensors: Tensor | None) -> bool:
 
 def pays(images: Tensor, weight: Tensor, padding: int) -> bool:
     """Whether `convolution` was measured to be faster than torch's for these sizes."""
-    if images.ndim != 4 or weight.shape[2:] != (3, 3):
-        return False
     count, _, height, width = shape_of(images, weight, padding)
     blocks = count * -(-height // 4) * -(-width // 4)
-    return min(weight.shape[:2]) >= 64 and blocks >= 64
+    return min(weight.shape[:2]) >= 96 and blocks >= 64
