@@ -11,8 +11,10 @@ from PIL import Image
 from toys import tiny_recipe
 
 from imgtrans import ImgtransError, checkpoint, load_model
-from imgtrans.inference import padded
+from imgtrans.data import to_range
+from imgtrans.fusing import Mixed
 from imgtrans.monitor.display import Display
+from imgtrans.padding import padded
 from imgtrans.running import run
 
 
@@ -65,9 +67,9 @@ def test_an_image_does_not_depend_on_what_is_translated_beside_it(folder):
 def seen(folder, picture):
     """What the networks are shown of a picture."""
     model, shown = load_model(folder), []
-    model.translate = lambda images, direction: shown.append(images) or images
+    model.translate = lambda images, direction: shown.append(images) or to_range(images)
     model(picture)
-    return shown[0]
+    return to_range(shown[0])
 
 
 def test_a_picture_is_turned_upright_as_it_was_in_training(folder):
@@ -164,3 +166,49 @@ def test_a_damaged_model_is_an_error(folder, tmp_path):
 def test_the_model_holds_generators_only(folder):
     names = checkpoint.read(Path(folder) / "model.safetensors").tensors
     assert {name.partition("/")[0] for name in names} == {"summer_to_winter", "winter_to_summer"}
+
+
+def test_levels_are_translated_as_the_floats_that_they_stand_for(folder):
+    model = load_model(folder)
+    for levels in (torch.arange(256, dtype=torch.uint8), torch.arange(65536).to(torch.uint16)):
+        images = levels.view(1, 1, 16, -1).expand(1, 3, -1, -1)
+        assert torch.equal(model.translate(images), model.translate(to_range(images)))
+
+
+def test_translating_is_fast_and_the_network_itself_stays_exact(folder):
+    model = load_model(folder)
+    fast, plain = ([type(each) for each in n.modules()] for n in (model.runner(), model.network()))
+    assert torch.nn.BatchNorm2d in plain
+    assert torch.nn.BatchNorm2d not in fast
+    assert model.as_directions()[0].generator is model.network()
+    images = torch.rand(2, 3, 32, 32) * 2 - 1
+    apart = (model.translate(images) - model.network()(images)).abs().max()
+    assert 127.5 * apart < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("precision", "device", "able", "shallow", "deep"),
+    [
+        ("auto", "cpu", True, False, False),
+        ("auto", "cuda", True, True, False),
+        ("auto", "cuda", False, False, False),
+        ("float32", "cuda", True, False, False),
+        ("bfloat16", "cpu", True, True, True),
+    ],
+)
+def test_bfloat16_is_for_eight_bits_on_a_gpu_that_has_it_or_where_it_is_asked_for(
+    folder, monkeypatch, precision, device, able, shallow, deep
+):
+    model = load_model(folder, precision=precision)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: able)
+    model.runner()  # made here, where there may be no GPU
+    model.device = torch.device(device)
+    assert isinstance(model.runner(deep=False), Mixed) == shallow
+    assert isinstance(model.runner(deep=True), Mixed) == deep
+
+
+def test_bfloat16_changes_pictures_by_levels(folder):
+    picture = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    made = [load_model(folder, precision=each)(picture) for each in ("float32", "bfloat16")]
+    apart = np.abs(made[0].astype(int) - made[1])
+    assert 0 < apart.max() <= 8

@@ -11,10 +11,10 @@ import torch
 from PIL import Image, ImageCms
 
 from imgtrans import ImgtransError
-from imgtrans.pictures.decoding import decode, read
+from imgtrans.pictures.decoding import Stored, decode, read
 from imgtrans.pictures.files import SUFFIXES, encode, lost
 from imgtrans.pictures.samples import stored_as, upright
-from imgtrans.pictures.values import pixels_of
+from imgtrans.pictures.values import pixels_of, quantised
 
 ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 THOUSAND = np.linspace(0, 65535, 1000).astype(np.uint16).reshape(20, 50)
@@ -242,3 +242,27 @@ def test_a_tensor_comes_back_as_a_tensor():
 def test_what_is_no_picture_is_told(image, says):
     with pytest.raises(ImgtransError, match=says):
         pixels_of(image, 3)
+
+
+@pytest.mark.parametrize("grey", [False, True])
+@pytest.mark.parametrize("exif", [b"", b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0"])
+@pytest.mark.parametrize("icc", [b"", ICC, ICC + bytes(99_999)], ids=["none", "icc", "long"])
+def test_a_jpeg_is_what_pillow_writes(icc, exif, grey):
+    samples = np.ascontiguousarray(shallow(COLOUR)[..., : 1 if grey else 3])
+    stored = Stored(samples, "JPEG", 1, icc, exif)
+    given = {"icc_profile": icc} if icc and not grey else {}  # it is a profile of colour
+    given |= {"exif": exif} if exif else {}
+    file = io.BytesIO()
+    image = Image.fromarray(samples[..., 0] if grey else samples)
+    image.save(file, "JPEG", quality=95, subsampling=0, **given)
+    ours = encode(samples, stored, "JPEG")
+    with Image.open(io.BytesIO(ours)) as one, Image.open(io.BytesIO(file.getvalue())) as other:
+        assert np.array_equal(np.asarray(one), np.asarray(other))
+        assert one.info == other.info
+
+
+def test_levels_of_a_translation_are_the_nearest_ones():
+    made = torch.rand(2, 3, 200, 300, generator=torch.Generator().manual_seed(0)) * 2.2 - 1.1
+    for kind in (np.uint8, np.uint16):
+        levels = ((made + 1) / 2).clamp(0, 1).mul(np.iinfo(kind).max).round()
+        assert np.array_equal(quantised(made, np.dtype(kind)), levels.permute(0, 2, 3, 1).numpy())

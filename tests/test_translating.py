@@ -2,7 +2,9 @@
 
 import re
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import cv2
 import numpy as np
@@ -18,7 +20,8 @@ from imgtrans.cli import main
 from imgtrans.inference import save_model
 from imgtrans.monitor.display import Display
 from imgtrans.plan import make_plan
-from imgtrans.translating import Options, job, translate_files
+from imgtrans.translating import Options, batches, opened, translate_files
+from imgtrans.translating.slots import Slots
 
 
 @pytest.fixture(scope="module")
@@ -186,14 +189,14 @@ def test_a_picture_that_its_format_or_the_network_cannot_take_fails_by_itself(tr
     picture("in/a.png")
     picture("in/other.png")
 
-    def fails(translated, stored, format_, real=job.encode):
+    def fails(translated, stored, format_, real=opened.encode):
         if translated.mean() == fails.mean:
             message = "encoding error 5"
             raise ValueError(message)
         return real(translated, stored, format_)
 
     fails.mean = np.asarray(load_model(trained)(Image.open("in/a.png"))).mean()
-    monkeypatch.setattr(job, "encode", fails)
+    monkeypatch.setattr(opened, "encode", fails)
     done = translate(trained, "in", code=1)
     assert "in/a.png: cannot be written: encoding error 5" in done.stderr
     assert there() == ["other.png"]
@@ -203,13 +206,13 @@ def test_pictures_that_a_batch_of_them_is_too_much_for_are_translated_singly(tra
     for name in "abc":
         picture(f"in/{name}.png")
 
-    def singly(self, batch, real=job.Job._translated):
+    def singly(self, batch, real=batches.Batches._translated):
         if len(batch) > 1:
             message = "not enough memory"
             raise RuntimeError(message)
         return real(self, batch)
 
-    monkeypatch.setattr(job.Job, "_translated", singly)
+    monkeypatch.setattr(batches.Batches, "_translated", singly)
     translate(trained, "in")
     assert there() == ["a.png", "b.png", "c.png"]
 
@@ -233,6 +236,73 @@ def test_a_place_holds_a_whole_picture_or_none(trained, monkeypatch):
     monkeypatch.setattr(Path, "replace", fails)
     assert "No space left" in translate(trained, "in", code=1).stderr
     assert there() == []
+
+
+def test_batches_have_one_core_each_and_what_takes_much_memory_has_more(trained):
+    model = load_model(trained)
+    made = batches.Batches(model, model.directions[0], 2**30, "exact", lambda _: None)
+    made.slots = Slots(4)
+    picture("small.png", (64, 64))
+    picture("large.png", (400, 400))
+    small, large = (
+        opened.open_picture(Path(name), Path("out"), 3, None) for name in ("small.png", "large.png")
+    )
+    assert made.at_once(small) == 16
+    assert made.at_once(large) == 1
+    assert made.wanted([small] * 16, 1000) == 1
+    assert made.wanted([small], 1) == 4
+    share = 400 * 400 * made._tilers[False].per_pixel / 4
+    for slots in (1, 2, 3, 4):
+        made.memory = 4 * 4 * share / (slots - 0.5)
+        assert made.wanted([large], 1000) == slots
+    made.memory = share
+    assert made.wanted([large], 1000) == 4
+
+
+def test_slots_are_given_in_the_order_in_which_they_were_asked_for():
+    slots, order, first = Slots(2), [], Event()
+
+    def take(wanted):
+        with slots.taken(wanted):
+            order.append(wanted)
+
+    with ThreadPoolExecutor(3) as pool:
+        with slots.taken(1):
+            asked = pool.submit(take, 2)
+            while not slots._turn.locked():
+                first.wait(0.001)
+            later = pool.submit(take, 1)  # there is one, but not for who came last
+            first.wait(0.05)
+            assert order == []
+        asked.result()
+        later.result()
+    assert order == [2, 1]
+
+
+def test_pictures_side_by_side_are_those_that_were_given_and_threads_stay_as_they_were(trained):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        for index in range(40):
+            picture(f"in/{index:02}.png", (17 + index % 3, 20 + index))
+        translate(trained, "in")
+        assert torch.get_num_threads() == 3
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(torch.get_num_threads).result() == 3
+    finally:
+        torch.set_num_threads(threads)
+    model = load_model(trained)
+    for path in sorted(Path("in").iterdir()):
+        apart = np.asarray(model(Image.open(path))).astype(int) - Image.open(f"out/{path.name}")
+        assert np.abs(apart).max() <= 1
+
+
+def test_the_precision_is_chosen(trained):
+    picture("in/a.png", (32, 32))
+    translate(trained, "in", "--precision", "bfloat16")
+    made = load_model(trained, precision="bfloat16")(Image.open("in/a.png"))
+    assert np.abs(np.asarray(Image.open("out/a.png")).astype(int) - made).max() <= 1
+    assert "'half' is not one of" in translate(trained, "in", "--precision", "half", code=2).output
 
 
 class Same(Generator):

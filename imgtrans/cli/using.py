@@ -12,6 +12,7 @@ import click
 from imgtrans.cli.group import add_files, examples, plugin_option
 
 if TYPE_CHECKING:
+    from imgtrans.inference import Precision
     from imgtrans.tiling import Statistics
 
 _FORMATS = {"bmp": "BMP", "jpg": "JPEG", "png": "PNG", "tif": "TIFF", "webp": "WEBP"}
@@ -50,6 +51,13 @@ _FORMATS = {"bmp": "BMP", "jpg": "JPEG", "png": "PNG", "tif": "TIFF", "webp": "W
     help="Of normalisation over tiles: the whole picture's, or faster, a shrunken one's.",
 )
 @click.option("--device", help="cpu, cuda, cuda:1, … Default: the best there is.")
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "float32", "bfloat16"]),
+    default="auto",
+    show_default=True,
+    help="auto: bfloat16 for 8-bit pictures on a GPU that has it, float32 otherwise.",
+)
 @click.option("--quiet", "-q", is_flag=True, help="Show warnings and errors only.")
 @plugin_option
 def translate(
@@ -63,6 +71,7 @@ def translate(
     memory: int,
     statistics: Statistics,
     device: str | None,
+    precision: Precision,
     quiet: bool,  # noqa: FBT001
     files: tuple[Path, ...],
 ) -> None:
@@ -78,7 +87,7 @@ def translate(
 
     add_files(files)
     display = Display(quiet=quiet)
-    loaded = load_model(model, find_device(device))
+    loaded = load_model(model, find_device(device), precision=precision)
     format_ = _FORMATS[format_] if format_ else None
     options = Options(direction, resize, format_, overwrite, memory * 2**20, statistics)
     display.say(f"{loaded.direction(direction)} on {loaded.device}, into {output}")

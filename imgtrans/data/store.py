@@ -55,7 +55,10 @@ def fit(image: Tensor, size: int, mode: Resizing) -> Tensor:
 
 def to_range(images: Tensor) -> Tensor:
     """Images of any allowed type as float32 in [-1, 1], the range of the networks."""
-    return unit(images) * 2 - 1
+    half = {torch.uint8: 255 / 2, torch.uint16: 65535 / 2}.get(images.dtype)
+    if half is None:
+        return images.float() * 2 - 1
+    return images.float().div_(half).sub_(1)  # to the bit what twice their unit less 1 is
 
 
 _STAMPED = (FileNotFoundError, PermissionError, IsADirectoryError)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import imgtrans
-from imgtrans.inference import padded_side
+from imgtrans.padding import padded_side
 
 if TYPE_CHECKING:
     from imgtrans.inference import Translator

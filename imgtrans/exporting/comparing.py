@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from imgtrans.padding import through
 from imgtrans.problems import ImgtransError
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def compare(
         shape = (count, model.channels, height, width)
         images = torch.rand(shape, generator=generator) * 2 - 1
         try:
-            wanted = model.translate(images, direction)
+            wanted = through(model.network(direction), images, model.multiple)
         except (RuntimeError, ValueError):  # the smallest, where nothing is left to normalise
             continue
         text = "×".join(map(str, shape))

@@ -13,7 +13,7 @@ from torch import Tensor
 import imgtrans
 from imgtrans.exporting.about import EXTRA_FILE, KEY
 from imgtrans.exporting.tracing import quietly, traced, unexportable
-from imgtrans.inference import padded
+from imgtrans.padding import padded
 from imgtrans.problems import ImgtransError
 
 if TYPE_CHECKING:

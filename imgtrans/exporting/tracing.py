@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from imgtrans.exporting.comparing import compare
-from imgtrans.inference import padded_side
+from imgtrans.padding import padded_side
 from imgtrans.problems import ImgtransError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class AnySize(nn.Module):
-    """A generator whose images have any size: `imgtrans.inference.padded`, and the way back."""
+    """A generator whose images have any size: `imgtrans.padding.padded`, and the way back."""
 
     def __init__(self, network: nn.Module, multiple: int) -> None:
         """Sides become whole multiples, and are never less than the least that networks see."""

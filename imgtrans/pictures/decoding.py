@@ -92,9 +92,14 @@ def decode(path: Path, channels: int) -> torch.Tensor:
 
 def pixels_of(samples: Samples, orientation: int, channels: int) -> torch.Tensor:
     """Stored samples as networks are shown them: ``channels×H×W``, upright, over white."""
-    seen = upright(with_channels(over_white(samples), channels), orientation)
+    shown = seen(samples, orientation, channels)
     # A copy, because Pillow's own memory is read-only.
-    return torch.from_numpy(np.array(seen.transpose(2, 0, 1), order="C"))
+    return torch.from_numpy(np.array(shown.transpose(2, 0, 1), order="C"))
+
+
+def seen(samples: Samples, orientation: int, channels: int) -> Samples:
+    """``H×W×channels``, upright, over white; perhaps a read-only view."""
+    return upright(with_channels(over_white(samples), channels), orientation)
 
 
 def read(path: Path) -> Stored:

@@ -37,6 +37,9 @@ _SPACES: Final = {b"GRAY": 1, b"RGB ": 3}
 """A colour profile's own word for the space it is of, and that space's channels."""
 _QUALITY: Final = 95
 """Of JPEG and WebP, out of 100."""
+_JPEG_SIDE: Final = 65500
+_JPEG_ABOUT: Final = 60_000
+"""Bytes of a profile or of EXIF that fit one part of a JPEG; what has more is left to Pillow."""
 
 
 def lost(stored: Stored, format_: str) -> list[str]:
@@ -86,10 +89,16 @@ def encode(translated: Samples, stored: Stored, format_: str) -> bytes:
         return _tiff(samples, icc, stored.exif)
     if samples.dtype == np.uint16:
         return _deep_png(samples, icc, stored.exif)
+    if format_ == "JPEG" and _is_usual(samples, icc, stored.exif):
+        return _jpeg(samples, icc, stored.exif)
+    return _by_pillow(samples, format_, icc, stored.exif)
+
+
+def _by_pillow(samples: Samples, format_: str, icc: bytes, exif: bytes) -> bytes:
     image = Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)
     file = io.BytesIO()
     options: dict[str, Any] = {"icc_profile": icc} if icc else {}
-    options |= {"exif": stored.exif} if stored.exif and format_ in _WITH_EXIF else {}
+    options |= {"exif": exif} if exif and format_ in _WITH_EXIF else {}
     if format_ in ("JPEG", "WEBP"):
         options |= {"quality": _QUALITY}
     if format_ == "JPEG":
@@ -98,14 +107,31 @@ def encode(translated: Samples, stored: Stored, format_: str) -> bytes:
     return file.getvalue()
 
 
+def _is_usual(samples: Samples, icc: bytes, exif: bytes) -> bool:
+    return max(samples.shape) <= _JPEG_SIDE and max(len(icc), len(exif)) <= _JPEG_ABOUT
+
+
+def _jpeg(samples: Samples, icc: bytes, exif: bytes) -> bytes:
+    """The file that Pillow makes, byte for byte; Pillow lets no other thread run meanwhile."""
+    options = [
+        *(cv2.IMWRITE_JPEG_QUALITY, _QUALITY),
+        *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
+    ]
+    return _by_opencv(".jpg", samples, icc, exif, options)
+
+
 def _deep_png(samples: Samples, icc: bytes, exif: bytes) -> bytes:
     """Pillow writes no 16-bit colour."""
+    return _by_opencv(".png", samples, icc, exif, [])
+
+
+def _by_opencv(suffix: str, samples: Samples, icc: bytes, exif: bytes, options: list[int]) -> bytes:
     about = {cv2.IMAGE_METADATA_ICCP: icc, cv2.IMAGE_METADATA_EXIF: exif.removeprefix(b"Exif\0\0")}
     kinds = [kind for kind, value in about.items() if value]
     values = [np.frombuffer(about[kind], np.uint8) for kind in kinds]
-    order = {3: [2, 1, 0], 4: [2, 1, 0, 3]}.get(samples.shape[2], [0])
-    given = np.ascontiguousarray(samples[..., order])
-    _, file = cv2.imencodeWithMetadata(".png", given, kinds, values)
+    swapped = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}.get(samples.shape[2])
+    given = samples if swapped is None else cv2.cvtColor(samples, swapped)
+    _, file = cv2.imencodeWithMetadata(suffix, given, kinds, values, options)
     return file.tobytes()
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from imgtrans.fusing import Instance
 from imgtrans.problems import ImgtransError
 
 if TYPE_CHECKING:
@@ -74,19 +75,19 @@ def _by_what_it_sees(layer: nn.Module) -> bool:
     # A subclass that computes otherwise is left as it is, and found out when tiles are compared.
     if type(layer).forward is nn.GroupNorm.forward:
         return True
-    plain = type(layer).forward is nn.InstanceNorm2d.forward
+    plain = type(layer).forward in (nn.InstanceNorm2d.forward, Instance.forward)
     return plain and isinstance(layer, nn.InstanceNorm2d) and not layer.track_running_stats
 
 
 def _normalised(layer: Any, values: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
     if isinstance(layer, nn.GroupNorm):
         mean, variance = _of_groups(mean, variance, layer.num_groups)
-    mean, variance = (each.to(values)[:, None, None] for each in (mean, variance))
-    normal: Tensor = (values - mean) * (variance + layer.eps).rsqrt()
+    mean, variance = (each.to(values.device)[:, None, None] for each in (mean, variance))
+    normal: Tensor = (values - mean) * (variance + layer.eps).rsqrt()  # in float32 at least
     if layer.weight is None:
-        return normal
+        return normal.to(values.dtype)
     scaled: Tensor = normal * layer.weight[:, None, None] + layer.bias[:, None, None]
-    return scaled
+    return scaled.to(values.dtype)
 
 
 def _of_groups(mean: Tensor, variance: Tensor, groups: int) -> Moments:

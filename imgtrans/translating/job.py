@@ -1,4 +1,4 @@
-"""One model over many pictures: read ahead, batches of equal size or tiles, written behind."""
+"""Many pictures through one model: read ahead, batches of equal size, written behind."""
 
 from __future__ import annotations
 
@@ -9,37 +9,28 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-import torch
-from torch.nn import functional
-
-from imgtrans.checkpoint import write_bytes
-from imgtrans.data import to_range
-from imgtrans.data.store import unit
-from imgtrans.inference import padded
-from imgtrans.pictures.decoding import pixels_of, read
-from imgtrans.pictures.files import encode, lost
-from imgtrans.pictures.values import quantised
+from imgtrans.pictures.files import lost
 from imgtrans.problems import ImgtransError
-from imgtrans.tiling import Tiler
+from imgtrans.translating.batches import MOST, Batches
+from imgtrans.translating.opened import open_picture, write_picture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from concurrent.futures import Future
     from pathlib import Path
 
-    from torch import Tensor
-
     from imgtrans.inference import Translator
     from imgtrans.monitor.display import Display
-    from imgtrans.pictures.decoding import Stored
-    from imgtrans.pictures.samples import Samples
     from imgtrans.tiling import Statistics
+    from imgtrans.translating.opened import Opened
 
-BATCH: Final = 16
-"""So many pictures of one size are translated at once, at most."""
+    Outcome = tuple[Path, Future[None] | str]
+    """A picture that is being written, or what kept it from being translated."""
+
 THREADS: Final = min(16, os.cpu_count() or 1)
 """That read pictures before their turn, and as many that write them after it."""
+BEHIND: Final = 32
+"""So many pictures may wait to be written."""
 
 
 @dataclass(frozen=True)
@@ -67,17 +58,8 @@ class Summary:
     seconds: float = 0.0
 
 
-@dataclass(frozen=True)
-class _Opened:
-    source: Path
-    target: Path
-    stored: Stored
-    pixels: Tensor
-    """``C×H×W`` uint8 or uint16, upright, as the network sees it."""
-
-
 class Job:
-    """Pictures through one model: read ahead, translated in batches, written behind."""
+    """Pictures through one model: read, translated and written at the same time."""
 
     def __init__(self, model: Translator, options: Options, display: Display) -> None:
         """Measure the network; nothing is read yet.
@@ -86,145 +68,84 @@ class Job:
             ImgtransError: the model has no such direction.
         """
         self.model, self.options, self.display = model, options, display
-        self.direction = model.direction(options.direction)
+        direction = model.direction(options.direction)
+        self.batches = Batches(model, direction, options.memory, options.statistics, self._show)
+        self.size = model.recipe.dataset.image_size if options.resize else None
         self.summary = Summary()
         self.began = time.perf_counter()
-        self.tiler = Tiler(
-            model.network(self.direction),
-            channels=model.channels,
-            multiple=model.multiple,
-            device=model.device,
-            memory=options.memory,
-        )
+        self.working: list[Future[list[Outcome]]] = []
+        self.written: list[Outcome] = []
 
     def run(self, targets: dict[Path, Path]) -> None:
         """Translate pictures, each to its place; what fails is in the summary."""
-        waiting: dict[tuple[torch.Size, torch.dtype], list[_Opened]] = defaultdict(list)
-        written: list[tuple[Path, Future[None]]] = []
-        with ThreadPoolExecutor(THREADS) as readers, ThreadPoolExecutor(THREADS) as writers:
+        waiting: dict[object, list[Opened]] = defaultdict(list)
+        with (
+            ThreadPoolExecutor(THREADS) as writers,
+            ThreadPoolExecutor(self.batches.slots.count) as workers,
+            ThreadPoolExecutor(THREADS) as readers,
+        ):
+
+            def work(batch: list[Opened], slots: int) -> list[Outcome]:
+                return [
+                    (opened.source, made if isinstance(made, str)
+                     else writers.submit(write_picture, opened, made, self._format(opened)))
+                    for opened, made in self.batches.run(batch, slots)
+                ]  # fmt: skip
+
+            def start(batch: list[Opened]) -> None:
+                slots = self.batches.wanted(batch, len(targets))
+                self.working.append(workers.submit(work, batch, slots))
+
             for source, reading in self._ahead(readers, targets):
                 opened = self._try(source, reading)
                 if opened is not None:
-                    key = (opened.pixels.shape, opened.pixels.dtype)
+                    key = (opened.pixels.shape, opened.pixels.dtype, opened.deep)
                     waiting[key].append(opened)
-                    if len(waiting[key]) >= self._batch(opened.pixels):
-                        self._translate(waiting.pop(key), writers, written)
-                if sum(map(len, waiting.values())) >= 4 * BATCH:
-                    largest = max(waiting, key=lambda each: len(waiting[each]))
-                    self._translate(waiting.pop(largest), writers, written)
-                self._settle(written, keep=2 * BATCH)
+                    if len(waiting[key]) >= self.batches.at_once(opened):
+                        start(waiting.pop(key))
+                if sum(map(len, waiting.values())) >= 2 * MOST:
+                    start(waiting.pop(max(waiting, key=lambda each: len(waiting[each]))))
+                self._settle(keep=BEHIND)
             for batch in waiting.values():
-                self._translate(batch, writers, written)
-            self._settle(written, keep=0)
+                start(batch)
+            self._settle(keep=0)
 
     def _ahead(
         self, readers: ThreadPoolExecutor, targets: dict[Path, Path]
-    ) -> Iterator[tuple[Path, Future[_Opened]]]:
+    ) -> Iterator[tuple[Path, Future[Opened]]]:
         """Pictures in their order, a few of them read before their turn."""
-        coming: list[tuple[Path, Future[_Opened]]] = []
+        coming: list[tuple[Path, Future[Opened]]] = []
         for source, target in targets.items():
-            coming.append((source, readers.submit(self._open, source, target)))
+            reading = readers.submit(open_picture, source, target, self.model.channels, self.size)
+            coming.append((source, reading))
             if len(coming) > 2 * THREADS:
                 yield coming.pop(0)
         yield from coming
 
-    def _try(self, source: Path, reading: Future[_Opened]) -> _Opened | None:
+    def _try(self, source: Path, reading: Future[Opened]) -> Opened | None:
         try:
             opened = reading.result()
         except ImgtransError as error:
             self._failed(source, str(error))
             return None
-        format_ = self.options.format or opened.stored.format
+        format_ = self._format(opened)
         if gone := lost(opened.stored, format_):
             self.display.warn(f"{source}: the {format_} file has not its {' and '.join(gone)}")
         return opened
 
-    def _open(self, source: Path, target: Path) -> _Opened:
-        stored = read(source)
-        pixels = pixels_of(stored.samples, stored.orientation, self.model.channels)
-        pixels = self._resized(pixels) if self.options.resize else pixels
-        return _Opened(source, target, stored, pixels)
+    def _format(self, opened: Opened) -> str:
+        return self.options.format or opened.stored.format
 
-    def _batch(self, pixels: Tensor) -> int:
-        """How many pictures of this size the memory allows at once."""
-        height, width = self._seen(pixels)
-        each = height * width * self.tiler.per_pixel
-        return max(1, min(BATCH, int(self.options.memory / each)))
-
-    def _seen(self, pixels: Tensor) -> tuple[int, int]:
-        """Height and width of a picture with its padding."""
-        height, width = (
-            -(-s // self.model.multiple) * self.model.multiple for s in pixels.shape[1:]
-        )
-        return height, width
-
-    def _resized(self, pixels: Tensor) -> Tensor:
-        """Float in [0, 1], the shorter side at the training size."""
-        scale = self.model.recipe.dataset.image_size / min(pixels.shape[1:])
-        size = [max(1, round(side * scale)) for side in pixels.shape[1:]]
-        resized: Tensor = functional.interpolate(
-            unit(pixels[None]), size, mode="bilinear", antialias=True, align_corners=False
-        )[0]
-        return resized.clamp(0, 1)
-
-    def _translate(
-        self,
-        batch: list[_Opened],
-        writers: ThreadPoolExecutor,
-        written: list[tuple[Path, Future[None]]],
-    ) -> None:
-        try:
-            made = self._translated(batch)
-        except (ImgtransError, RuntimeError, ValueError) as error:  # also what memory lacks
-            if len(batch) > 1:
-                for each in batch:
-                    self._translate([each], writers, written)
-            else:
-                self._failed(batch[0].source, str(error).partition("\n")[0])
-            return
-        for opened, samples in zip(batch, made, strict=True):
-            written.append((opened.source, writers.submit(self._write, opened, samples)))
-
-    def _translated(self, batch: list[_Opened]) -> list[Samples]:
-        if not self.tiler.fits(*self._seen(batch[0].pixels)):
-            return [self._tiled(each) for each in batch]
-        images = to_range(torch.stack([each.pixels for each in batch]))
-        made = self.model.translate(images, self.direction)
-        kinds = [each.stored.samples.dtype for each in batch]
-        return [quantised(each, kind) for each, kind in zip(made, kinds, strict=True)]
-
-    def _tiled(self, opened: _Opened) -> Samples:
-        height, width = opened.pixels.shape[-2:]
-        image = padded(opened.pixels[None], self.model.multiple)[0]
-        rows, columns = image.shape[-2:]
-        total, count = self.tiler.ticks(rows, columns, self.options.statistics), 0
-
-        def tick() -> None:
-            nonlocal count
-            count += 1
-            self._show(f"{opened.source.name}: tile {count:,} of {total:,}")
-
-        like = opened.stored.samples.dtype
-        strips = [
-            quantised(strip[:, : max(0, height - top), :width], like)
-            for top, strip in self.tiler.translate(image, self.options.statistics, tick)
-        ]
-        return np.concatenate(strips)
-
-    def _write(self, opened: _Opened, samples: Samples) -> None:
-        format_ = self.options.format or opened.stored.format
-        data = encode(samples, opened.stored, format_)
-        opened.target.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(opened.target, data, durable=False)  # it can be made again
-
-    def _settle(self, written: list[tuple[Path, Future[None]]], keep: int) -> None:
-        while len(written) > keep or (written and written[0][1].done()):
-            source, writing = written.pop(0)
-            try:
-                writing.result()
-            except Exception as error:  # noqa: BLE001 - a format's writer may raise anything
-                why = getattr(error, "strerror", None) or str(error) or type(error).__name__
-                self._failed(source, f"cannot be written: {why}")
+    def _settle(self, keep: int) -> None:
+        """Account for what is done; wait until no more than so many pictures are to be written."""
+        ahead = 2 * self.batches.slots.count if keep else 0
+        while len(self.working) > ahead or (self.working and self.working[0].done()):
+            self.written += self.working.pop(0).result()
+        while len(self.written) > keep or (self.written and _is_over(self.written[0][1])):
+            source, outcome = self.written.pop(0)
+            why = outcome if isinstance(outcome, str) else _why(outcome)
+            if why:
+                self._failed(source, why)
             else:
                 self.summary.done += 1
                 self._show()
@@ -238,3 +159,16 @@ class Job:
         rate = self.summary.done / (time.perf_counter() - self.began)
         done = self.summary.done + len(self.summary.failed)
         self.display.update(done, lambda: [f"{rate:.1f} images/s", *facts])
+
+
+def _is_over(outcome: Future[None] | str) -> bool:
+    return isinstance(outcome, str) or outcome.done()
+
+
+def _why(writing: Future[None]) -> str:
+    """What keeps a picture from being written; empty where nothing does."""
+    error = writing.exception()
+    if error is None:
+        return ""
+    why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return f"cannot be written: {why}"
