@@ -6,12 +6,17 @@ import threading
 import pytest
 import torch
 from torch import distributed
+from toys import tiny_recipe
 
 from imgtrans.distributed import GoneError, Ranks
 from imgtrans.distributed.group import Group, OverError
-from imgtrans.distributed.joining import joined
+from imgtrans.distributed.joining import joined, refuse_uneven
 from imgtrans.monitor.clock import Stop
+from imgtrans.monitor.display import Display
 from imgtrans.problems import ImgtransError, RecipeError
+from imgtrans.resuming import check_environment
+from imgtrans.testing import run_imgtrans
+from imgtrans.testing.command_line import Outcome
 
 CPU = torch.device("cpu")
 
@@ -134,14 +139,40 @@ def test_where_torchrun_is_gone_a_process_stops_after_the_step(monkeypatch):
         alone.begin("runs/tiny")
 
 
-def test_of_several_processes_each_takes_its_own_gpu(monkeypatch):
+@pytest.fixture
+def second(monkeypatch):
+    """As if torchrun had started this process as the second of two."""
     for name, value in {
         "TORCHELASTIC_RUN_ID": "none", "RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1",
         "LOCAL_WORLD_SIZE": "2", "TORCHELASTIC_RESTART_COUNT": "0",
     }.items():  # fmt: skip
         monkeypatch.setenv(name, value)
+
+
+@pytest.mark.usefixtures("second")
+def test_of_several_processes_each_takes_its_own_gpu(monkeypatch):
     with pytest.raises(RecipeError, match="--device cuda:1: of several processes each takes"):
         joined("cuda:1").__enter__()
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(RecipeError, match="there are 2 processes and 1 GPUs on this machine"):
         joined(None).__enter__()
+
+
+@pytest.mark.usefixtures("second")
+@pytest.mark.parametrize("words", [["run", "nowhere.toml"], ["run", "--frobnicate"], ["run"]])
+def test_what_every_process_finds_wrong_only_the_first_one_says(words):
+    assert run_imgtrans(*words) == Outcome(2, "", "")
+
+
+def test_a_batch_is_shared_evenly():
+    refuse_uneven(tiny_recipe(train={"batch_size": 4}), Ranks(0, 2))
+    with pytest.raises(RecipeError, match="batch_size = 3 cannot be shared evenly by 2 processes"):
+        refuse_uneven(tiny_recipe(train={"batch_size": 3}), Ranks(0, 2))
+
+
+def test_another_number_of_processes_is_told_once_when_a_run_goes_on(capsys):
+    now = {"fingerprint": "a", "data": "", "device": "cpu", "torch": "2", "threads": 1}
+    check_environment({**now, "threads": 2}, {**now, "processes": 2}, Display())
+    warned = capsys.readouterr().err
+    assert warned.count("warning") == 1
+    assert "trained by 1 process before and by 2 processes now" in warned
