@@ -30,7 +30,7 @@ EAGER_STEPS: Final = 3
 
 
 def fastest(trainer: Trainer) -> Compute:
-    """The way through a step that was measured to be fastest for this trainer."""
+    """The fastest way through a step for this trainer; that of GPUs was not measured yet."""
     static = trainer.ranks.count == 1 and trainer.settings.accumulate == 1
     if trainer.settings.execution == "auto":
         if trainer.device.type == "cuda" and static:

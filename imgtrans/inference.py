@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -208,8 +208,12 @@ def load_model(
         UserWarning: a plugin is here in another version than at training.
 
     Raises:
-        ImgtransError: there is no such file, it is damaged, or a plugin it needs is missing.
+        ImgtransError: there is no such file, it is damaged, a plugin it needs is missing, or there
+            is no such precision.
     """
+    if precision not in get_args(Precision):
+        message = f"precision = {precision!r}: it must be one of {', '.join(get_args(Precision))}"
+        raise ImgtransError(message)
     for each in plugins:
         registry().add_file(Path(each))
     for component in components:

@@ -8,6 +8,7 @@ from toys import batch_of, tiny_paper_recipe, tiny_recipe
 
 from imgtrans.building import build_trainer
 from imgtrans.distributed import ALONE
+from imgtrans.distributed.normalising import synchronise
 from imgtrans.plan import make_plan
 from imgtrans.training import train_step
 
@@ -121,3 +122,31 @@ def test_local_batch_norm_has_statistics_of_its_own(two):
     first, second = two["local batch norm"]
     assert difference(first["buffers"], second["buffers"]) > 1e-3
     assert difference(alone["weights"], first["weights"]) > 1e-6
+
+
+def normalised(ranks, case):
+    """What synchronised batch norm makes of half of some images, and its slopes, once and twice."""
+    norm = torch.nn.BatchNorm2d(3, dtype=torch.float32 if case == "bfloat16" else torch.float64)
+    synchronise([norm], ranks)
+    images = torch.rand(4, 3, 5, 5, generator=torch.Generator().manual_seed(0)).double()
+    own = ranks.share(images).requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16, enabled=case == "bfloat16"):
+        seen = norm(own.bfloat16() if case == "bfloat16" else own)
+    slope = torch.autograd.grad(seen.pow(3).sum(), own, create_graph=True)[0]
+    penalty = torch.autograd.grad(slope.square().sum(), own)[0]
+    return {"made": seen.detach(), "slope": slope.detach(), "penalty": penalty}
+
+
+def test_synchronised_batch_norm_can_be_differentiated_twice_and_works_in_bfloat16(tmp_path):
+    first, second = together(normalised, tmp_path, "float64", "bfloat16")
+    norm = torch.nn.BatchNorm2d(3).double()
+    images = torch.rand(4, 3, 5, 5, generator=torch.Generator().manual_seed(0)).double()
+    images.requires_grad_()
+    seen = norm(images)
+    slope = torch.autograd.grad(seen.pow(3).sum(), images, create_graph=True)[0]
+    penalty = torch.autograd.grad(slope.square().sum(), images)[0]
+    for name, expected in (("made", seen), ("slope", slope), ("penalty", penalty)):
+        both = torch.cat([each[0][name] for each in (first, second)])
+        assert (both - expected).abs().max() < 1e-9 * expected.abs().max().clamp(min=1)
+    assert first[1]["made"].dtype == torch.bfloat16
+    assert (torch.cat([first[1]["made"], second[1]["made"]]) - seen).abs().max() < 0.05

@@ -31,7 +31,7 @@ OWN_SHAPES = 3
 
 
 def benchmark(recipe: Recipe, display: Display, device: torch.device) -> dict[str, Any]:
-    """Measure a recipe's training step and what it could be on this machine; writes nothing.
+    """Measure a recipe's training step and what it could be on this machine.
 
     Args:
         recipe: checked.

@@ -35,7 +35,8 @@ def benchmark(
 
     The operations and bytes of a step are counted, the machine's rates of matrix products and of
     copying measured; then real steps are trained and measured, on the recipe's images or, where
-    they are not here, on random ones. Nothing is downloaded and nothing is written.
+    they are not here, on random ones. Nothing is downloaded, and nothing
+    is written but, as a run does it, what is kept of decoded images for later ones.
     """
     from imgtrans.monitor.display import Display
     from imgtrans.recipe import load_recipe

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.util
 import json
 import mmap
 import os
-import sys
 import time
 import warnings
 from dataclasses import dataclass
@@ -45,6 +45,10 @@ KEY: Final = 16
 DAYS: Final = 30
 """Files that no run has used for so long are deleted when another is written."""
 DECODERS: Final = ("imgtrans", "numpy", "opencv-python-headless", "pillow", "torch")
+READERS: Final = tuple(
+    f"imgtrans.{name}" for name in ("data.store", "pictures.decoding", "pictures.exif")
+)
+"""Modules whose code decides pixels, beside the list's own: who edits them has no new version."""
 
 
 def folder() -> Path:
@@ -67,7 +71,7 @@ def path_for(images: ImageList, dataset: Dataset, *how: object) -> Path | None:
         "format": FORMAT,
         "dataset": dump(dataset),
         "list": f"{kind.__module__}.{kind.__qualname__}",
-        "code": _code(kind.__module__),
+        "code": [_code(name) for name in (kind.__module__, *READERS)],
         "first": images.name(0),
         "how": [str(each) for each in how],
         "decoders": _versions(),
@@ -87,10 +91,10 @@ def _versions() -> dict[str, str]:
 
 def _code(module: str) -> str:
     """Of the module that reads the images: whoever works on it sees what it does now."""
-    file = getattr(sys.modules.get(module), "__file__", None)
     try:
-        return _digest(Path(file).read_bytes()) if file else ""
-    except OSError:
+        spec = importlib.util.find_spec(module)
+        return _digest(Path(spec.origin).read_bytes()) if spec and spec.origin else ""
+    except (OSError, ValueError):  # not of a file, such as a notebook's own
         return ""
 
 

@@ -133,6 +133,9 @@ class Group:
                 return told
             if over is not None:
                 raise OverError(over)
+            if self.ranks.first and self._told("failed"):
+                message = "a process of this training has ended"
+                raise GoneError(message)
             time.sleep(POLL_SECONDS)
 
     def stops(self, stop: Stop, step: int) -> bool:

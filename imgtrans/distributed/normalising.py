@@ -41,16 +41,17 @@ def _forward(module: _BatchNorm, ranks: Ranks, images: Tensor) -> Tensor:
         )  # fmt: skip
     axes = [axis for axis in range(images.ndim) if axis != 1]
     # Two passes, as for one process: the mean of squares less the square of the mean would lose
-    # digits where the mean is large.
-    mean = _mean(images.mean(axes), ranks)
+    # digits where the mean is large. And in float32, as torch does it, also under autocast.
+    exact = images.float() if images.dtype in (torch.bfloat16, torch.float16) else images
+    mean = _mean(exact.mean(axes), ranks)
     shape = [1, -1] + [1] * (images.ndim - 2)
-    centred = images - mean.view(shape)
+    centred = exact - mean.view(shape)
     variance = _mean(centred.square().mean(axes), ranks)
     _remember(module, mean.detach(), variance.detach(), images.numel() // len(mean) * ranks.count)
     normalised = centred * (variance + module.eps).rsqrt().view(shape)
-    if module.weight is None:
-        return normalised
-    return normalised * module.weight.view(shape) + module.bias.view(shape)
+    if module.weight is not None:
+        normalised = normalised * module.weight.view(shape) + module.bias.view(shape)
+    return normalised.to(images.dtype)
 
 
 def _remember(module: _BatchNorm, mean: Tensor, variance: Tensor, values: int) -> None:
@@ -81,7 +82,8 @@ class _Sum(torch.autograd.Function):
     @staticmethod
     def backward(context: Any, *gradients: Tensor) -> Tensor:
         del context
-        return _summed(gradients[0])
+        summed: Tensor = _Sum.apply(gradients[0])  # so that it can be differentiated again
+        return summed
 
 
 def _summed(values: Tensor) -> Tensor:

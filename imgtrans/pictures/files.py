@@ -23,6 +23,7 @@ from imgtrans.pictures.samples import (
     upright,
     without_alpha,
 )
+from imgtrans.problems import ImgtransError
 
 if TYPE_CHECKING:
     from imgtrans.pictures.decoding import Stored
@@ -131,7 +132,10 @@ def _by_opencv(suffix: str, samples: Samples, icc: bytes, exif: bytes, options: 
     values = [np.frombuffer(about[kind], np.uint8) for kind in kinds]
     swapped = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}.get(samples.shape[2])
     given = samples if swapped is None else cv2.cvtColor(samples, swapped)
-    _, file = cv2.imencodeWithMetadata(suffix, given, kinds, values, options)
+    done, file = cv2.imencodeWithMetadata(suffix, given, kinds, values, options)
+    if not done:
+        message = f"the picture could not be encoded as {suffix.removeprefix('.').upper()}"
+        raise ImgtransError(message)
     return file.tobytes()
 
 

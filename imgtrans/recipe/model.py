@@ -126,8 +126,8 @@ class Train(Table):
     )
     execution: Literal["auto", "plain"] = Field(
         default="auto",
-        description="auto: what was measured to be fastest on the device; plain: operation by "
-        "operation, as torch does it by itself",
+        description="auto: with fast convolutions on a processor, as one CUDA graph on a GPU; "
+        "plain: operation by operation, as torch does it by itself",
         json_schema_extra=FREE,
     )
     workers: NonNegativeInt | Literal["auto"] = Field(

@@ -103,10 +103,12 @@ class Batches:
     def _each(self, batch: Sequence[Opened]) -> list[tuple[Opened, Samples | str]]:
         try:
             return list(zip(batch, self._translated(batch), strict=True))
-        except (ImgtransError, RuntimeError, ValueError) as error:  # also what memory lacks
-            if len(batch) > 1:
-                return [made for each in batch for made in self._each([each])]
-            return [(batch[0], str(error).partition("\n")[0])]
+        except (ImgtransError, RuntimeError, ValueError, MemoryError) as error:
+            why = str(error).partition("\n")[0] or "out of memory"
+        # Here the error is gone, and with it what the batch held of the memory that it may lack.
+        if len(batch) > 1:
+            return [made for each in batch for made in self._each([each])]
+        return [(batch[0], why)]
 
     def _seen(self, opened: Opened) -> tuple[int, int]:
         """Height and width of a picture with its padding."""
