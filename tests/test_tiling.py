@@ -7,6 +7,7 @@ from torch import nn
 from toys import CPU
 
 from imgtrans.data import to_range
+from imgtrans.fusing import fused
 from imgtrans.tiling import Tiler, UntileableError
 
 SIZE = (160, 232)
@@ -42,9 +43,12 @@ def whole(net, pixels):
         return net(to_range(pixels[None]))[0]
 
 
+@pytest.mark.parametrize("fast", [False, True])
 @pytest.mark.parametrize("norm", ["instance", "batch", "none"])
-def test_tiles_make_the_picture_that_the_whole_image_makes(norm):
+def test_tiles_make_the_picture_that_the_whole_image_makes(norm, fast):
     net, pixels = network(norm), image()
+    if fast:
+        net = fused(net, to_range(image((64, 64))[None]))
     tiles = tiler(net)
     assert not tiles.fits(*SIZE)
     strips = list(tiles.translate(pixels))

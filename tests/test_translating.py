@@ -247,7 +247,7 @@ def test_batches_have_one_core_each_and_what_takes_much_memory_has_more(trained)
     small, large = (
         opened.open_picture(Path(name), Path("out"), 3, None) for name in ("small.png", "large.png")
     )
-    assert made.at_once(small) == 16
+    assert made.at_once(small) == 32
     assert made.at_once(large) == 1
     assert made.wanted([small] * 16, 1000) == 1
     assert made.wanted([small], 1) == 4

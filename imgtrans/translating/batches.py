@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 MOST: Final = 64
 """So many pictures are translated at once, at most."""
-PIXELS: Final = 2**16
+PIXELS: Final = 2**17
 """So many are translated at once on a processor, at most; a larger picture goes alone. Batches of
 more are not faster: they leave its caches."""
 GPU_PIXELS: Final = 2**20
