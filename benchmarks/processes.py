@@ -14,6 +14,7 @@ import os
 import statistics
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,18 +41,17 @@ CPU = torch.device("cpu")
 
 
 class Exchanges:
-    """Every sum over the processes, and the seconds it took, waiting for the other included."""
+    """Every exchange, and the seconds all took, waiting for the other process included."""
 
     def __init__(self) -> None:
-        """Take the place of torch's function."""
+        """Take the place of torch's functions."""
         self.seconds = 0.0
-        self._reduce = distributed.all_reduce
-        distributed.all_reduce = self
+        for name in ("all_reduce", "all_gather"):
+            setattr(distributed, name, partial(self._timed, getattr(distributed, name)))
 
-    def __call__(self, values: Tensor) -> None:
-        """As ever, with the time it took."""
+    def _timed(self, exchange: Callable[..., object], *arguments: object) -> None:
         start = time.perf_counter()
-        self._reduce(values)
+        exchange(*arguments)
         self.seconds += time.perf_counter() - start
 
 

@@ -29,9 +29,15 @@ def launched() -> Launched | None:
 
 
 def speaks() -> bool:
-    """Whether this process is the one that speaks for all."""
+    """Whether this process is the one that speaks for all on its machine."""
     here = launched()
-    return here is None or here.rank == 0
+    return here is None or here.local_rank == 0
+
+
+def count_here() -> int:
+    """How many processes share this machine's memory for one training."""
+    here = launched()
+    return 1 if here is None else here.local_count
 
 
 def leave_in_peace() -> None:

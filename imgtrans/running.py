@@ -213,7 +213,7 @@ class _Run:
             what = f"{error.strerror or error}{at}"
             remedy = f"make room in {self.folder.path}, or get permission to write there"
         else:
-            what = shortage(error, self.recipe, self.trainer.device)
+            what = shortage(error, self.recipe, self.trainer.device, self.group.ranks.count)
             remedy = "free memory"
         return (
             f"after step {self.trainer.step:,}: {what}\n  the last good checkpoint is kept; "

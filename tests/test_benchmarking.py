@@ -374,6 +374,15 @@ def test_a_shortage_says_what_a_step_needs_what_there_is_and_what_needs_less(mon
     assert "image_size=16" not in text  # the discriminator cannot be built for it
 
 
+def test_a_shortage_of_one_of_several_processes_counts_its_share_of_the_batch(monkeypatch):
+    monkeypatch.setattr(shortage, "_room", lambda device: (1, "nothing"))
+    half = step_of(tiny_recipe(train={"batch_size": 3})).memory.total
+    recipe = tiny_recipe(train={"batch_size": 6})
+    text = shortage.shortage(MemoryError(), recipe, CPU, 2)
+    assert f"a step needs about {amount(half)} in each of 2 processes" in text
+    assert "--set train.batch_size=2 --set train.accumulate=3, from 6 and 1: about" in text
+
+
 def test_without_any_batch_that_fits_a_single_image_is_named(monkeypatch):
     monkeypatch.setattr(shortage, "_room", lambda device: (1, "nothing"))
     recipe = tiny_recipe(train={"batch_size": 6})

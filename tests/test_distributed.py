@@ -132,9 +132,12 @@ def normalised(ranks, case):
     own = ranks.share(images).requires_grad_()
     with torch.autocast("cpu", torch.bfloat16, enabled=case == "bfloat16"):
         seen = norm(own.bfloat16() if case == "bfloat16" else own)
+    weighted = (own, norm.weight, norm.bias)
+    once, *parts = torch.autograd.grad(seen.pow(3).sum(), weighted, retain_graph=True)
     slope = torch.autograd.grad(seen.pow(3).sum(), own, create_graph=True)[0]
     penalty = torch.autograd.grad(slope.square().sum(), own)[0]
-    return {"made": seen.detach(), "slope": slope.detach(), "penalty": penalty}
+    made = {"made": seen, "once": once, "slope": slope, "penalty": penalty}
+    return {name: each.detach() for name, each in made.items()} | {"parts": parts}
 
 
 def test_synchronised_batch_norm_can_be_differentiated_twice_and_works_in_bfloat16(tmp_path):
@@ -143,9 +146,13 @@ def test_synchronised_batch_norm_can_be_differentiated_twice_and_works_in_bfloat
     images = torch.rand(4, 3, 5, 5, generator=torch.Generator().manual_seed(0)).double()
     images.requires_grad_()
     seen = norm(images)
+    parts = torch.autograd.grad(seen.pow(3).sum(), list(norm.parameters()), retain_graph=True)
     slope = torch.autograd.grad(seen.pow(3).sum(), images, create_graph=True)[0]
     penalty = torch.autograd.grad(slope.square().sum(), images)[0]
-    for name, expected in (("made", seen), ("slope", slope), ("penalty", penalty)):
+    for expected, one, other in zip(parts, first[0]["parts"], second[0]["parts"], strict=True):
+        torch.testing.assert_close(one + other, expected, rtol=1e-9, atol=1e-9)
+    made = {"made": seen, "once": slope, "slope": slope, "penalty": penalty}
+    for name, expected in made.items():
         both = torch.cat([each[0][name] for each in (first, second)])
         assert (both - expected).abs().max() < 1e-9 * expected.abs().max().clamp(min=1)
     assert first[1]["made"].dtype == torch.bfloat16

@@ -164,6 +164,12 @@ def test_what_every_process_finds_wrong_only_the_first_one_says(words):
     assert run_imgtrans(*words) == Outcome(2, "", "")
 
 
+@pytest.mark.usefixtures("second")
+def test_on_every_machine_one_process_says_what_is_wrong(monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "0")  # the first of a second machine
+    assert "nowhere.toml" in run_imgtrans("run", "nowhere.toml").stderr
+
+
 def test_a_batch_is_shared_evenly():
     refuse_uneven(tiny_recipe(train={"batch_size": 4}), Ranks(0, 2))
     with pytest.raises(RecipeError, match="batch_size = 3 cannot be shared evenly by 2 processes"):

@@ -38,34 +38,38 @@ def ran_out(error: BaseException) -> bool:
     )
 
 
-def shortage(error: BaseException, recipe: Recipe, device: torch.device) -> str:
+def shortage(error: BaseException, recipe: Recipe, device: torch.device, processes: int = 1) -> str:
     """What to tell: the error, what a step needs and of what, what there is, and what needs less.
 
     Args:
         error: of which ``ran_out`` is true. What its frames hold is let go of.
         recipe: whose step it was.
         device: where it ran.
+        processes: that shared its batch evenly; this is one of them.
     """
     traceback.clear_frames(error.__traceback__)  # the step's tensors, or counting finds no room
     said = str(error).partition("\n")[0]
     said = re.sub(r"^\[enforce fail.*?\. (?=Default)", "", said)  # where in torch it is written
     lines = [f"out of memory: {said}".rstrip(": ")]
     try:
-        lines += _advice(recipe, device)
+        lines += _advice(recipe, device, processes)
     except Exception:  # noqa: BLE001 - whatever counting fails on, that memory ran out is told
         lines.append("lower train.batch_size or dataset.image_size in a new run")
     return "\n  ".join(lines)
 
 
-def _advice(recipe: Recipe, device: torch.device) -> Iterator[str]:
+def _advice(recipe: Recipe, device: torch.device, processes: int) -> Iterator[str]:
     images = make_plan(recipe).images
+    own = recipe.train.model_copy(update={"batch_size": recipe.train.batch_size // processes})
+    recipe = recipe.model_copy(update={"train": own})
     need = count_step(recipe, images, device).memory
     there, described = _room(device)
-    yield f"a step needs about {amount(need.total)}, besides what operators take for themselves:"
+    each = "" if processes == 1 else f" in each of {processes} processes"
+    yield f"a step needs about {amount(need.total)}{each}, besides what operators take:"
     yield f"  {contents(need)}"
     yield described
     yield "a new run needs less with one of these, or several:"
-    yield from (f"  {line}" for line in _fewer_images(recipe, need, there))
+    yield from (f"  {line}" for line in _fewer_images(recipe, need, there, processes))
     for change, cheaper in _cheaper(recipe, device):
         try:
             total = count_step(cheaper, images, device).memory.total
@@ -74,15 +78,15 @@ def _advice(recipe: Recipe, device: torch.device) -> Iterator[str]:
         yield f"  {change}: about {amount(total)}"
 
 
-def _fewer_images(recipe: Recipe, need: Memory, there: int) -> Iterator[str]:
-    """The largest part of the batch that fits, or else a single image."""
+def _fewer_images(recipe: Recipe, need: Memory, there: int, processes: int) -> Iterator[str]:
+    """The largest part of a process's batch that fits, or else a single image."""
     batch, accumulate = recipe.train.batch_size, recipe.train.accumulate
     parts = [count for count in range(batch - 1, 0, -1) if batch % count == 0]
     totals = {count: need.in_parts(batch // count).total for count in parts}
     fitting = [count for count in parts if MARGIN * totals[count] <= there]
     for count in (fitting or parts[-1:])[:1]:
-        change = f"--set train.batch_size={count} --set train.accumulate="
-        change += f"{accumulate * batch // count}, from {batch} and {accumulate}"
+        change = f"--set train.batch_size={count * processes} --set train.accumulate="
+        change += f"{accumulate * batch // count}, from {batch * processes} and {accumulate}"
         yield f"{change}: about {amount(totals[count])}; the same training, but for batch norm"
 
 

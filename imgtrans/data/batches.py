@@ -20,7 +20,6 @@ from imgtrans.data.loading import by_workers, here
 from imgtrans.data.order import Order
 from imgtrans.data.samples import Samples
 from imgtrans.data.store import open_store
-from imgtrans.problems import RecipeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -53,19 +52,13 @@ def open_training(
         images: the training split.
         progress: called with a label and a total when decoding starts; returns a tick.
         warn: told what could not be kept, or was damaged.
-        share: which of how many processes this one is.
+        share: which of how many processes this one is; they share every batch evenly.
 
     Raises:
         ImgtransError: an image cannot be read, and the recipe does not leave such images out.
-        RecipeError: the processes cannot share a batch, or the cache cannot be as wished.
+        RecipeError: the cache cannot be as wished.
     """
     dataset, settings = recipe.dataset, recipe.train
-    if settings.batch_size % share[1]:
-        message = (
-            f"[train] batch_size = {settings.batch_size} cannot be shared evenly by {share[1]} "
-            f"processes: it must be a multiple of {share[1]}"
-        )
-        raise RecipeError(message)
     files = settings.cache not in ("memory", "none")
     x, y = (open_store(each, dataset, files=files) for each in (images.x, images.y))
     lengths = (len(x), len(y))
@@ -74,8 +67,8 @@ def open_training(
     )
     keep((x, y), settings.cache, progress, warn)
     samples = Samples(x, y, order, dataset.image_size, dataset.flip)
-    in_memory = samples.kept and fits_in_memory(samples.bytes_kept)
-    workers = 0 if in_memory else min(4, psutil.cpu_count() or 1)
+    waits = samples.mapped and not fits_in_memory(samples.bytes_kept)
+    workers = 0 if samples.kept and not waits else min(4, psutil.cpu_count() or 1)
     if settings.workers != "auto":
         workers = settings.workers
     return TrainingData(samples, workers, settings.cache)

@@ -55,6 +55,8 @@ class Flat:
     """Of each image; that of a broken one is the next whole one's."""
     broken: Mapping[int, str]
     """Index of an unreadable image to the reason."""
+    mapped: bool = False
+    """Whether the bytes are those of a file, so that reading them may wait for a disk."""
 
     def __len__(self) -> int:
         """How many there are, broken ones included."""
@@ -73,7 +75,7 @@ class Flat:
 
     def to(self, device: torch.device) -> Flat:
         """The same on a device."""
-        return replace(self, pixels=self.pixels.to(device))
+        return replace(self, pixels=self.pixels.to(device), mapped=False)
 
     def crops(self, cuts: Sequence[Cut], size: int) -> Tensor:
         """``N×C×size×size`` of the buffer's device, in one gather; uint8, or float32 as kept.

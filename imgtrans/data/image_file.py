@@ -172,7 +172,7 @@ def _parse(path: Path, mapped: mmap.mmap) -> ImageFile:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given buffer is not writable", UserWarning)
         buffer = torch.frombuffer(mapped, dtype=torch.uint8, count=pixels, offset=HEAD)
-    flat = Flat(buffer, np.frombuffer(index[places_from:broken_from], PLACE), broken)
+    flat = Flat(buffer, np.frombuffer(index[places_from:broken_from], PLACE), broken, mapped=True)
     return ImageFile(flat, index[:places_from])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from imgtrans.data.flat import in_memory
 from imgtrans.data.image_file import keys_of, open_file, set_aside, write_file
 from imgtrans.data.reading import cores, every
 from imgtrans.data.store import spread
+from imgtrans.launching import count_here
 from imgtrans.problems import ImgtransError, RecipeError
 
 if TYPE_CHECKING:
@@ -37,8 +39,11 @@ CONTAINER = Path("/sys/fs/cgroup")
 
 
 def fits_in_memory(size: int) -> bool:
-    """Whether so many bytes of decoded images may be kept: half of what is free is for them."""
-    return size <= CACHE_SHARE * _free_bytes()
+    """Whether so many bytes of decoded images may be kept: half of what is free is for them.
+
+    Where several processes train together on this machine, each keeps them.
+    """
+    return size * count_here() <= CACHE_SHARE * _free_bytes()
 
 
 def _free_bytes() -> int:
@@ -50,6 +55,10 @@ def _free_bytes() -> int:
         )
     except (OSError, ValueError):  # no such limit: another system, or "max"
         return free
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        told = (CONTAINER / "memory.stat").read_text().split("\n")
+        # Of files that were read some time ago: Linux lets go of them as soon as it needs room.
+        used -= int(next(line.split()[1] for line in told if line.startswith("inactive_file ")))
     return min(free, most - used)
 
 

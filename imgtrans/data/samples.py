@@ -52,6 +52,11 @@ class Samples(torch.utils.data.Dataset[Sample | ImgtransError]):
         """Of all images that are kept."""
         return sum(each.kept.pixels.numel() for each in (self.x, self.y) if each.kept is not None)
 
+    @property
+    def mapped(self) -> bool:
+        """Whether some of them are in a file, so that reading may wait for a disk."""
+        return any(each.kept is not None and each.kept.mapped for each in (self.x, self.y))
+
     def __getitem__(self, position: int) -> Sample | ImgtransError:
         """A sample, or why there is none."""
         try:

@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imgtrans.benchmarking.shortage import ran_out
+from imgtrans.benchmarking.shortage import ran_out, shortage
 from imgtrans.building import build_trainer
 from imgtrans.data import fingerprint, open_training
 from imgtrans.distributed import GoneError
@@ -65,6 +65,7 @@ class _Follower:
     def __init__(self, group: Group) -> None:
         self.group, self.stop = group, Stop()
         self.run = {"folder": ".", "again": ""}
+        self.recipe: Recipe | None = None
 
     def go(self) -> Ended:
         with self.stop.listening():
@@ -79,7 +80,7 @@ class _Follower:
             except NonFiniteLossError as error:  # as all processes find, so the first one says it
                 code = error.exit_code
             except Exception as error:
-                message = f"process {self.group.ranks.rank}: {error}"
+                message = f"process {self.group.ranks.rank}: {self._in_words(error)}"
                 self.group.failed(message)
                 if isinstance(error, (ImgtransError, OSError)) or ran_out(error):
                     raise ProcessError(message) from error
@@ -90,6 +91,7 @@ class _Follower:
         group = self.group
         told = group.ask("recipe")
         recipe, trainer, images = group.together("built", lambda: _built(told, group))
+        self.recipe = recipe
         self.run = group.ask("run")
         hand_over(trainer, group)
         training = group.together(
@@ -109,6 +111,11 @@ class _Follower:
                     group.wait(trainer.step)
         self.stop.stepping = False
         return int(group.ask("over"))
+
+    def _in_words(self, error: Exception) -> str:
+        if self.recipe is None or not ran_out(error):
+            return str(error)
+        return shortage(error, self.recipe, self.group.device, self.group.ranks.count)
 
     def _when_gone(self, error: GoneError) -> int:
         code = self.group.last_word()

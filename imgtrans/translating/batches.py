@@ -23,6 +23,8 @@ from imgtrans.translating.slots import Slots
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from torch import nn
+
     from imgtrans.inference import Translator
     from imgtrans.pictures.samples import Samples
     from imgtrans.tiling import Statistics
@@ -62,11 +64,13 @@ class Batches:
         self.on_cpu = model.device.type == "cpu"
         # On a GPU one batch is brought there or back while another is translated.
         self.slots = Slots(torch.get_num_threads() if self.on_cpu else 2)
-        self._tilers = {deep: self._tiler(direction, deep=deep) for deep in (False, True)}
+        runners = {deep: model.runner(direction, deep=deep) for deep in (False, True)}
+        tilers = {runner: self._tiler(runner) for runner in set(runners.values())}
+        self._tilers = {deep: tilers[runner] for deep, runner in runners.items()}
 
-    def _tiler(self, direction: str, *, deep: bool) -> Tiler:
+    def _tiler(self, runner: nn.Module) -> Tiler:
         return Tiler(
-            self.model.runner(direction, deep=deep),
+            runner,
             channels=self.model.channels,
             multiple=self.model.multiple,
             device=self.model.device,
