@@ -260,15 +260,15 @@ def _phase(
         raise RecipeError(message)
     adam = getattr(recipe.train, name)
     device = next(iter(parameters.values())).device
-    cuda = device.type == "cuda"
+    graph = device.type == "cuda" and recipe.train.execution == "graph"
     # A CUDA graph reads the rate from the device, and so it must lie there.
-    rate = torch.tensor(adam.learning_rate, device=device) if cuda else adam.learning_rate
+    rate = torch.tensor(adam.learning_rate, device=device) if graph else adam.learning_rate
     optimizer = torch.optim.Adam(
         list(parameters.values()),
         lr=rate,
         betas=adam.betas,
         fused=device.type != "meta",
-        capturable=cuda,
+        capturable=graph,
     )
     return Phase(name, optimizer, parameters, terms, adam.learning_rate)
 

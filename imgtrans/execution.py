@@ -2,7 +2,7 @@
 
 On a processor convolutions are computed with fewer multiplications where that is faster.
 
-Launching a kernel takes longer than small images take to go through it, so on a GPU a step is
+Launching a kernel takes longer than small images take to go through it, so on a GPU a step may be
 recorded once and replayed: the same kernels, with one launch. What changes from step to step lies
 in memory that stays where it is: images, learning rates, the random seed, the choices of the pools.
 """
@@ -30,13 +30,13 @@ EAGER_STEPS: Final = 3
 
 
 def fastest(trainer: Trainer) -> Compute:
-    """The fastest way through a step for this trainer; that of GPUs was not measured yet."""
-    static = trainer.ranks.count == 1 and trainer.settings.accumulate == 1
-    if trainer.settings.execution == "auto":
-        if trainer.device.type == "cuda" and static:
-            return Graphed()
-        if trainer.device.type == "cpu" and trainer.dtype == torch.float32:
-            return _with_fast_convolutions
+    """The fastest way through a step that was measured, unless the recipe wishes for another."""
+    wish = trainer.settings.execution
+    if trainer.device.type == "cuda":
+        static = trainer.ranks.count == 1 and trainer.settings.accumulate == 1
+        return Graphed() if static and wish == "graph" else compute
+    if trainer.device.type == "cpu" and trainer.dtype == torch.float32 and wish != "plain":
+        return _with_fast_convolutions
     return compute
 
 

@@ -1,11 +1,12 @@
 """A step as a graph: what is recorded once and replayed is what each step would have done."""
 
+import math
 import random
 
 import pytest
 import torch
 from test_translation import add_dropout
-from toys import batch_of, tiny_paper_recipe, trainer_of
+from toys import batch_of, tiny_paper_recipe, tiny_recipe, trainer_of
 
 from imgtrans.execution import EAGER_STEPS, Graphed
 from imgtrans.training import train_step
@@ -83,15 +84,35 @@ def test_random_numbers_of_the_host_keep_a_step_from_being_a_graph():
     assert "random numbers on the host" in note
 
 
-@pytest.mark.parametrize("key", ["accumulate", "execution"])
-def test_a_step_is_no_graph_on_a_processor_in_plain_execution_or_where_it_accumulates(key):
+@pytest.mark.parametrize(
+    "change", [{"accumulate": 2}, {"execution": "plain"}, {"execution": "auto"}]
+)
+def test_a_step_is_a_graph_only_on_a_gpu_as_wished_and_where_it_does_not_accumulate(change):
     from imgtrans.execution import fastest
     from imgtrans.training import compute
 
     trainer = trainer_of(tiny_paper_recipe())
-    assert fastest(trainer) is compute
+    trainer.settings = trainer.settings.model_copy(update={"execution": "graph"})
+    assert not isinstance(fastest(trainer), Graphed)
     trainer.device = torch.device("cuda")
     assert isinstance(fastest(trainer), Graphed)
-    value = {"accumulate": 2, "execution": "plain"}[key]
-    trainer.settings = trainer.settings.model_copy(update={key: value})
+    trainer.settings = trainer.settings.model_copy(update=change)
     assert fastest(trainer) is compute
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("execution", ["plain", "graph"])
+def test_no_step_waits_for_a_gpu(execution):
+    from imgtrans.building import build_trainer
+    from imgtrans.plan import make_plan
+
+    recipe = tiny_recipe(train={"execution": execution, "precision": "float32", "steps": STEPS})
+    trainer = build_trainer(recipe, torch.device("cuda"), make_plan(recipe).images)
+    batches = [[each.cuda() for each in batch_of(trainer, step)] for step in range(STEPS)]
+    train_step(trainer, *batches[0]).read()  # what is made once may wait
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        losses = [train_step(trainer, *batch) for batch in batches[1:]]
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert all(math.isfinite(value) for each in losses for value in each.read().values())

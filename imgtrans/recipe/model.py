@@ -124,10 +124,10 @@ class Train(Table):
         description="arithmetic of the networks; auto: bfloat16 autocast on CUDA, else float32",
         json_schema_extra=FIXED,
     )
-    execution: Literal["auto", "plain"] = Field(
+    execution: Literal["auto", "plain", "graph"] = Field(
         default="auto",
-        description="auto: with fast convolutions on a processor, as one CUDA graph on a GPU; "
-        "plain: operation by operation, as torch does it by itself",
+        description="auto: with fast convolutions on a processor; plain: operation by operation, "
+        "as torch does it by itself; graph: on a GPU a step as one CUDA graph, not measured yet",
         json_schema_extra=FREE,
     )
     workers: NonNegativeInt | Literal["auto"] = Field(
