@@ -1,0 +1,104 @@
+"""Runs that are killed or asked to stop at any moment, and go on as if nothing had happened."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import torch
+
+from imgtrans import checkpoint
+from imgtrans.recipe import to_toml
+from imgtrans.testing import tiny_recipe
+
+from .promises import Figure, promise
+from .workers import imgtrans, metrics_of, start
+
+STEPS = 24
+FRESH = 20
+"""So many of each kind start as a user's do."""
+ATONCE = 2
+
+
+def write_recipe(folder: Path, **train: object) -> Path:
+    """A run of some seconds: a pool that fills half way, rates that fall in its second half."""
+    settings = {"steps": STEPS, "decay_steps": STEPS // 2, "checkpoint_every": 1}
+    settings |= {"sample_every": 10, **train}
+    recipe = tiny_recipe(train=settings)
+    path = folder / "tiny.toml"
+    path.write_text(to_toml(recipe))
+    return path
+
+
+def newest_state(run: Path) -> dict[str, torch.Tensor]:
+    """What a run's newest checkpoint holds."""
+    return checkpoint.read(checkpoint.found(run / "checkpoints")[0]).tensors
+
+
+def differences(run: Path, whole: Path) -> list[str]:
+    """What of a finished run is not that of the one that nothing interrupted."""
+    one, other = newest_state(run), newest_state(whole)
+    told = [name for name in {*one, *other} if not _same(one.get(name), other.get(name))]
+    if metrics_of(run) != metrics_of(whole):
+        told.append("metrics.jsonl")
+    made, expected = (checkpoint.read(each / "model.safetensors").tensors for each in (run, whole))
+    told += [name for name in expected if not _same(made.get(name), expected[name])]
+    return sorted(told)
+
+
+def _same(one: torch.Tensor | None, other: torch.Tensor | None) -> bool:
+    return one is not None and other is not None and torch.equal(one, other)
+
+
+def whole_run(place: Path, **train: object) -> tuple[Path, float]:
+    """A run that nothing interrupts, and the seconds it takes."""
+    recipe = write_recipe(place, **train)
+    imgtrans("run", recipe, "--name", "warm-up", "--quiet", folder=place)  # the fork server starts
+    began = time.monotonic()
+    code, said = imgtrans("run", recipe, "--name", "whole", "--quiet", folder=place)
+    assert code == 0, said
+    return place / "runs/whole", time.monotonic() - began
+
+
+def each(count: int, trial: object, seed: int = 0) -> list[str]:
+    """Make so many trials, two at a time; returns what they found wrong."""
+    with ThreadPoolExecutor(ATONCE) as pool:
+        found = pool.map(trial, range(seed, seed + count))  # type: ignore[arg-type, var-annotated]
+        return [line for line in found if line]
+
+
+@promise("R1", "a run killed at any moment and resumed ends bit for bit as one left alone",
+         short=4, full=200)  # fmt: skip
+def killed_at_any_moment(place: Path, count: int) -> Figure:
+    whole, seconds = whole_run(place)
+    kills = []
+
+    def trial(number: int) -> str:
+        draw = random.Random(number)
+        folder = place / f"trial-{number}"
+        folder.mkdir()
+        recipe, fresh = write_recipe(folder), number < min(FRESH, count // 4)
+        for attempt in range(50):
+            resume = ("--resume",) if attempt else ()
+            command = start("run", recipe, *resume, "--quiet", folder=folder, fresh=fresh)
+            if attempt < 3:
+                time.sleep(draw.uniform(0, seconds + 5 * fresh))
+                command.signal(signal.SIGKILL)
+            code = command.wait()
+            if code == 0:
+                break
+            kills.append(number)
+            if code != -signal.SIGKILL:
+                return f"trial {number}: exit code {code}: {command.said[-500:]}"
+        runs = sorted((folder / "runs").iterdir())
+        wrong = [] if len(runs) == 1 else [f"{len(runs)} runs"]
+        wrong += differences(runs[0], whole)
+        shutil.rmtree(folder)
+        return f"trial {number}: {', '.join(wrong[:4])} differ" if wrong else ""
+
+    broken = each(count, trial)
+    return Figure(count, broken, f"{len(kills)} kills")
