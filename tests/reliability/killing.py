@@ -94,7 +94,8 @@ def killed_at_any_moment(place: Path, count: int) -> Figure:
             kills.append(number)
             if code != -signal.SIGKILL:
                 return f"trial {number}: exit code {code}: {command.said[-500:]}"
-        runs = sorted((folder / "runs").iterdir())
+        # One that was killed before it was a run leaves a folder without a recipe.
+        runs = [path.parent for path in folder.glob("runs/*/recipe.toml")]
         wrong = [] if len(runs) == 1 else [f"{len(runs)} runs"]
         wrong += differences(runs[0], whole)
         shutil.rmtree(folder)
@@ -102,3 +103,42 @@ def killed_at_any_moment(place: Path, count: int) -> Figure:
 
     broken = each(count, trial)
     return Figure(count, broken, f"{len(kills)} kills")
+
+
+@promise("R10", "SIGINT and SIGTERM at any moment end a run after its step, to go on exactly",
+         short=4, full=100)  # fmt: skip
+def signalled_at_any_moment(place: Path, count: int) -> Figure:
+    whole, seconds = whole_run(place)
+    waits: list[float] = []
+
+    def trial(number: int) -> str:
+        draw = random.Random(number)
+        folder = place / f"signal-{number}"
+        folder.mkdir()
+        recipe, fresh = write_recipe(folder), number < min(FRESH, count // 4)
+        chosen = draw.choice((signal.SIGINT, signal.SIGTERM))
+        command = start("run", recipe, "--quiet", folder=folder, fresh=fresh)
+        time.sleep(draw.uniform(0, seconds + 5 * fresh))
+        asked = time.monotonic()
+        command.signal(chosen)
+        if number % 4 == 3:  # an impatient user
+            time.sleep(draw.uniform(0, 0.2))
+            command.signal(chosen)
+        code = command.wait()
+        waits.append(time.monotonic() - asked)
+        # Before it listens, a signal ends a process as it ends any other.
+        if code not in {0, 128 + chosen, -chosen}:
+            return f"trial {number}: exit code {code}: {command.said[-500:]}"
+        if "Traceback" in command.said and code != -chosen:
+            return f"trial {number}: {command.said[-500:]}"
+        code, said = imgtrans("run", recipe, "--resume", "--quiet", folder=folder)
+        if code:
+            return f"trial {number}: exit code {code}: {said[-500:]}"
+        run = next(path.parent for path in folder.glob("runs/*/recipe.toml"))
+        wrong = differences(run, whole)
+        shutil.rmtree(folder)
+        return f"trial {number}: {', '.join(wrong[:4])} differ" if wrong else ""
+
+    broken = each(count, trial)
+    longest = sorted(waits)[-max(1, count // 100)]
+    return Figure(count, broken, f"99 of 100 ended within {longest:.1f} s")
