@@ -8,14 +8,13 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
 
-from imgtrans.benchmarking.shortage import ran_out, shortage
 from imgtrans.building import build_trainer
 from imgtrans.describing import environment, footer, header, resume_command
-from imgtrans.distributed import GoneError
 from imgtrans.distributed.following import follow, open_share, tell_recipe
 from imgtrans.distributed.handing import hand_over
 from imgtrans.distributed.joining import joined, refuse_uneven
 from imgtrans.evaluation import build_metrics
+from imgtrans.failing import in_words, with_traces
 from imgtrans.inference import MODEL, save_model
 from imgtrans.journal import Journal
 from imgtrans.judging import Judging
@@ -23,6 +22,7 @@ from imgtrans.monitor.clock import Clock, Stop
 from imgtrans.monitor.folder import RunFolder
 from imgtrans.monitor.samples import sample_images
 from imgtrans.opening import find_data
+from imgtrans.outcome import NonFiniteError
 from imgtrans.plan import make_plan
 from imgtrans.problems import ImgtransError
 from imgtrans.recipe import Recipe, to_toml
@@ -161,7 +161,7 @@ class _Run:
             try:
                 self.saver.restore()
             except OSError as error:
-                raise ImgtransError(self._in_words(error)) from error
+                raise ImgtransError(self._in_words(error) or str(error)) from error
         if self.done and self.folder.read("status.json").get("state") == "done":
             self.display.say(
                 f"{self.folder.path} has done its {self.trainer.step:,} steps; nothing to do. To "
@@ -193,32 +193,23 @@ class _Run:
             how += f"; {lost} of its steps were not saved and will be made again" if lost else ""
             self._leave("stopped", how)
             return self._goodbye(how)
+        except NonFiniteError as error:
+            self.stop.over = True
+            told = with_traces(error, self.folder.path, self.trainer, self.training)
+            self._leave("failed", str(told))
+            raise told from error
         except BaseException as error:
             self.stop.over = True
-            if isinstance(error, (OSError, GoneError)) or ran_out(error):
-                message = self._in_words(error)
+            if message := self._in_words(error):
                 self._leave("failed", message)
                 raise ImgtransError(message) from error
             known = isinstance(error, ImgtransError)
             self._leave("failed", str(error) if known else f"{type(error).__name__}: {error}")
             raise
 
-    def _in_words(self, error: BaseException) -> str:
-        if isinstance(error, GoneError):
-            what, remedy = str(error), "see what torchrun says of it"
-            if why := self.group.failure():
-                what = f"{what}: {why}"
-        elif isinstance(error, OSError):
-            at = f" ({error.filename})" if error.filename else ""
-            what = f"{error.strerror or error}{at}"
-            remedy = f"make room in {self.folder.path}, or get permission to write there"
-        else:
-            what = shortage(error, self.recipe, self.trainer.device, self.group.ranks.count)
-            remedy = "free memory"
-        return (
-            f"after step {self.trainer.step:,}: {what}\n  the last good checkpoint is kept; "
-            f"{remedy}, then continue with: {self.again}"
-        )
+    def _in_words(self, error: BaseException) -> str | None:
+        path, group = self.folder.path, self.group
+        return in_words(error, self.trainer, self.recipe, path, group, self.again)
 
     def _train(self) -> int:
         self.training = self.group.together("opened", self._open)

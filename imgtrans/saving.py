@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from imgtrans import checkpoint
 from imgtrans.data import fingerprint
+from imgtrans.outcome import NonFiniteError
 from imgtrans.problems import ImgtransError, RecipeError
 from imgtrans.recipe.reading import check
 from imgtrans.resuming import check_same_images, check_same_recipe
 from imgtrans.starting import start
-from imgtrans.training import NonFiniteLossError
 
 if TYPE_CHECKING:
     from imgtrans.monitor.clock import Clock
@@ -47,7 +47,7 @@ class Saver:
             best: step, metric and value, where this is the best so far.
 
         Raises:
-            NonFiniteLossError: something to be saved is not finite.
+            NonFiniteError: something to be saved is not finite.
             ImgtransError: saving failed too often, or for the last time.
         """
         trainer, recipe = self._trainer, self._data.recipe
@@ -58,7 +58,7 @@ class Saver:
                 f"step {trainer.step}: {bad[0]} holds values that are not finite; it is not saved, "
                 "the last good checkpoint is kept. Lower the learning rates"
             )
-            raise NonFiniteLossError(message)
+            raise NonFiniteError(message, trainer.step)
         path = self._folder.checkpoints / checkpoint.name_of(trainer.step)
         try:
             self._folder.sync_metrics()

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from imgtrans.data import Waiting
-from imgtrans.training import NonFiniteLossError, train_step
+from imgtrans.outcome import NonFiniteError
+from imgtrans.training import train_step
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from pathlib import Path
 
     from imgtrans.data import TrainingData
-    from imgtrans.training import Losses, Trainer
+    from imgtrans.outcome import Losses
+    from imgtrans.training import Trainer
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class Step:
         """The steps whose losses are there by now, or all.
 
         Raises:
-            NonFiniteLossError: a loss is infinite or not a number.
+            NonFiniteError: a loss is infinite or not a number.
         """
         # A GPU works beside us: its losses are there when the next step is under way.
         late = self.trainer.device.type == "cuda" and not everything
@@ -80,7 +82,7 @@ class Step:
             made = self.unread.pop(0)
             try:
                 losses = made.losses.read()
-            except NonFiniteLossError:
+            except NonFiniteError:
                 self.trainer.step = made.losses.step - 1  # since then no weight has changed
                 raise
             yield Read(made.losses.step, losses, made.rates, made.waited)

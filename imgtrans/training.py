@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
 
 from imgtrans.distributed import ALONE, Ranks
+from imgtrans.outcome import Losses, NonFiniteError
 from imgtrans.parts import Part, parts_of, seed_everything
-from imgtrans.problems import ImgtransError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,10 +31,6 @@ if TYPE_CHECKING:
 
 PhaseName = Literal["generators", "discriminators"]
 Compute: TypeAlias = "Callable[[Trainer, Tensor, Tensor], Tensor]"
-
-
-class NonFiniteLossError(ImgtransError):
-    """A loss became infinite or not a number; the last good checkpoint is kept."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +55,16 @@ class Phase:
     terms: Sequence[WeightedTerm]
     learning_rate: float
 
+    @property
+    def networks(self) -> dict[str, list[nn.Parameter]]:
+        """The parameters of each network that trains here, by its name."""
+        found: dict[str, list[nn.Parameter]] = {}
+        for name, parameter in self.parameters.items():
+            of, *rest = name.split(".")
+            owner = ".".join([of, *rest[: 2 if of == "losses" else 1]])
+            found.setdefault(owner, []).append(parameter)
+        return found
+
 
 @dataclass(eq=False)
 class Trainer:
@@ -77,7 +84,7 @@ class Trainer:
     step: int = 0
     """Steps done."""
     broken: Tensor | None = None
-    """1 on the device once a loss was not finite: from then on no weight changes."""
+    """1 on the device once a loss or gradient was not finite: from then on no weight changes."""
     compute: Compute | None = None
     """How the device goes through a step, see ``execution``; None operation by operation."""
     notes: list[str] = field(default_factory=list)
@@ -93,49 +100,22 @@ class Trainer:
         """Their names, in the order of a step."""
         return tuple(term.name for phase in self.phases for term in phase.terms)
 
+    @property
+    def gradients(self) -> tuple[str, ...]:
+        """What the norms of a step's gradients are called, by network, in their order."""
+        return tuple(f"gradient of {name}" for phase in self.phases for name in phase.networks)
+
     def learning_rates(self) -> dict[str, float]:
         """Of each phase in the coming step."""
         factor = self.settings.rate_factor(self.step)
         return {phase.name: phase.learning_rate * factor for phase in self.phases}
 
 
-@dataclass(frozen=True)
-class Losses:
-    """Of one step, unweighted, the mean over its parts and processes; still on the device."""
-
-    step: int
-    """Counted from 1."""
-    names: tuple[str, ...]
-    values: Tensor
-    """On the host once ``copied``."""
-    copied: torch.cuda.Event | None = None
-
-    def read(self) -> dict[str, float]:
-        """Every loss by its name; waits for the device.
-
-        Raises:
-            NonFiniteLossError: one is infinite or not a number, so the phase it belongs to and
-                all after it have changed no weight.
-        """
-        if self.copied is not None:
-            self.copied.synchronize()
-        losses = dict(zip(self.names, self.values.tolist(), strict=True))
-        bad = [f"{name} = {value}" for name, value in losses.items() if not math.isfinite(value)]
-        if bad:
-            message = (
-                f"step {self.step}: {', '.join(bad)}; training cannot go on from a loss that is "
-                "not finite\n  the last good checkpoint is kept; lower the learning rates, or look "
-                "at the images of this step"
-            )
-            raise NonFiniteLossError(message)
-        return losses
-
-
 def train_step(trainer: Trainer, x: Tensor, y: Tensor) -> Losses:
     """One training step; nothing in it waits for the device.
 
-    A loss that is not finite stops the trainer for good: from then on no phase changes a weight,
-    which reading the losses tells.
+    A loss or gradient that is not finite stops the trainer for good: from then on no phase changes
+    a weight, which reading the losses tells.
 
     Args:
         trainer: changed in place, its ``step`` counted up.
@@ -153,12 +133,19 @@ def train_step(trainer: Trainer, x: Tensor, y: Tensor) -> Losses:
 
 
 def prepare(trainer: Trainer, images: int) -> None:
-    """What the host decides before a step: random seed, learning rates, which fakes are shown."""
+    """What the host decides before a step: random seed, learning rates, which fakes are shown.
+
+    Raises:
+        NonFiniteError: a learning rate is.
+    """
     parts = trainer.settings.accumulate
     seed_everything(trainer.settings.seed, trainer.step, trainer.ranks.rank)
     for pool in trainer.pools.values():
         pool.draw(trainer.step, images // parts, parts, trainer.device)
     rates = trainer.learning_rates()
+    if bad := [f"{name}: {rate}" for name, rate in rates.items() if not math.isfinite(rate)]:
+        message = f"step {trainer.step + 1}: the learning rate is not finite ({', '.join(bad)})"
+        raise NonFiniteError(message, trainer.step + 1)
     for phase in trainer.phases:
         for group in phase.optimizer.param_groups:
             if isinstance(group["lr"], Tensor):  # where a CUDA graph reads it
@@ -168,17 +155,18 @@ def prepare(trainer: Trainer, images: int) -> None:
 
 
 def compute(trainer: Trainer, x: Tensor, y: Tensor) -> Tensor:
-    """What the device does in a step; returns the losses, in the order of `Trainer.losses`."""
+    """What the device does in a step; returns `Trainer.losses`, then `Trainer.gradients`."""
     parts = parts_of(trainer, x, y)
-    losses = []
+    losses, norms = [], []
     for phase in trainer.phases:
         with _frozen([] if phase.name == "discriminators" else trainer.discriminators):
             phase.optimizer.zero_grad(set_to_none=True)
             values = torch.stack([_learn(trainer, phase, part) for part in parts]).mean(0)
             trainer.ranks.average([*_gradients(trainer, phase), values])
-            _step(trainer, phase, values)
+            norms.append(_norms(phase))
+            _step(trainer, phase, torch.cat([values, norms[-1]]))
         losses.append(values)
-    return torch.cat(losses)
+    return torch.cat([*losses, *norms])
 
 
 def _learn(trainer: Trainer, phase: Phase, part: Part) -> Tensor:
@@ -202,8 +190,18 @@ def _gradients(trainer: Trainer, phase: Phase) -> list[Tensor]:
     return gradients
 
 
+def _norms(phase: Phase) -> Tensor:
+    """Of the gradient of each network; infinite already where Adam's squares would be."""
+    return torch.stack(
+        [
+            get_total_norm([each.grad for each in parameters if each.grad is not None])
+            for parameters in phase.networks.values()
+        ]
+    )
+
+
 def _step(trainer: Trainer, phase: Phase, values: Tensor) -> None:
-    """Change the weights, unless a loss of this step or of one before was not finite."""
+    """Change the weights, unless a value of this step or of one before was not finite."""
     if trainer.broken is None:
         trainer.broken = torch.zeros((), device=values.device)
     trainer.broken.logical_or_(~values.isfinite().all())
@@ -219,7 +217,7 @@ def _on_the_way(trainer: Trainer, values: Tensor) -> Losses:
         values = there.copy_(values, non_blocking=True)
         copied = torch.cuda.Event()
         copied.record()
-    return Losses(trainer.step, trainer.losses, values, copied)
+    return Losses(trainer.step, trainer.losses, trainer.gradients, values, copied)
 
 
 @contextmanager

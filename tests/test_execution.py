@@ -27,7 +27,7 @@ class Repeated:
     @classmethod
     def record(cls, step):
         graph = cls(step)
-        graph.losses = torch.full((8,), torch.nan, dtype=torch.float64)
+        graph.losses = torch.full((8 + 4,), torch.nan, dtype=torch.float64)
         cls.last = graph
         return graph, graph.losses
 

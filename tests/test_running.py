@@ -13,12 +13,15 @@ from imgtrans_cyclegan import CycleConsistency, LeastSquares, UnpairedFolders
 from imgtrans_metrics import CycleError
 from imgtrans_seasons import TEST_SCENES_FROM, Scenes
 from PIL import Image
-from toys import tiny_recipe
+from toys import CPU, tiny_recipe, trainer_of
 
 from imgtrans import ImgtransError, RecipeError, checkpoint, load_model
-from imgtrans.data import to_range
+from imgtrans.data import open_training, to_range
+from imgtrans.monitor import crash
 from imgtrans.monitor.display import Display
 from imgtrans.monitor.folder import RunFolder
+from imgtrans.opening import find_data
+from imgtrans.outcome import NonFiniteError
 from imgtrans.plugins import registry
 from imgtrans.recipe import to_toml
 from imgtrans.resuming import open_resumed
@@ -204,6 +207,35 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint()
     status = json.loads(Path("runs/tiny/status.json").read_text())
     assert (status["state"], status["step"]) == ("failed", 3)
     assert final("runs/tiny").about["step"] == 2
+    crash = Path("runs/tiny/crash/step-00000004")
+    report = json.loads((crash / "report.json").read_text())
+    assert len(report["files"]["x"]) == len(report["files"]["y"]) == 2
+    assert "nan" in report["figures"].values()
+    assert all(f"{name}.png" in {path.name for path in crash.iterdir()} for name in "xy")
+    assert str(crash) in status["message"]
+
+
+def test_what_was_not_finite_first_is_found(tmp_path):
+    recipe = tiny_recipe()
+    trainer = trainer_of(recipe)
+    data = find_data(recipe, Display(quiet=True), CPU)
+    training = open_training(recipe, data.train, Display(quiet=True).counter)
+    layer = dict(trainer.networks["generators.summer_to_winter"].named_modules())
+    name, broken = next((n, m) for n, m in layer.items() if isinstance(m, torch.nn.Conv2d))
+    broken.register_forward_hook(lambda module, images, made: made / 0)
+    crash.leave(tmp_path, NonFiniteError("", 1), trainer, training)
+    first = json.loads((tmp_path / "crash/step-00000001/report.json").read_text())["first"][0]
+    assert first == f"the output of generators.summer_to_winter, {name} (Conv2d)"
+
+
+def test_a_reader_of_images_that_dies_is_told_wherever_torch_says_so(monkeypatch):
+    def die(*arguments):
+        message = "DataLoader worker (pid 7) is killed by signal: Killed. "
+        raise RuntimeError(message)
+
+    monkeypatch.setattr("imgtrans.journal.memory_mib", die)  # torch says it from a signal handler
+    with pytest.raises(ImgtransError, match=r"(?s)reads images is gone: .*lower train\.workers"):
+        quiet_run(short())
 
 
 def test_a_save_that_fails_is_loud_and_tried_again(monkeypatch, capsys):

@@ -10,9 +10,10 @@ from test_translation import add_dropout, count_forwards
 from toys import batch_of, tiny_paper_recipe, tiny_recipe, trainer_of
 
 from imgtrans.building import build_trainer
+from imgtrans.outcome import NonFiniteError
 from imgtrans.plan import make_plan
 from imgtrans.recipe import load_recipe, shipped_recipes
-from imgtrans.training import NonFiniteLossError, train_step
+from imgtrans.training import train_step
 
 ORDERS = ["discriminators-first", "generators-first"]
 
@@ -30,9 +31,26 @@ def test_a_loss_that_is_not_finite_changes_no_weight_from_then_on():
     broken = train_step(trainer, x * math.nan, y)
     later = train_step(trainer, x, y)
     assert all(map(torch.equal, before, weights_of(trainer)))
-    with pytest.raises(NonFiniteLossError, match=r"step 2: cycle/.* = nan"):
+    with pytest.raises(NonFiniteError, match=r"step 2: cycle/.* = nan"):
         broken.read()
     assert all(math.isfinite(loss) for loss in later.read().values())
+
+
+def test_a_gradient_that_is_not_finite_changes_no_weight_and_its_network_is_named(monkeypatch):
+    trainer = trainer_of(tiny_recipe())
+    before = weights_of(trainer)
+    name, weights = next(iter(trainer.phases[0].networks.items()))
+    weights[0].register_hook(lambda gradient: gradient * math.inf)
+    with pytest.raises(NonFiniteError, match=rf"step 1: gradient of {name} = (nan|inf)"):
+        train_step(trainer, *batch_of(trainer)).read()
+    assert all(map(torch.equal, before, weights_of(trainer)))
+
+
+def test_a_learning_rate_that_is_not_finite_is_refused(monkeypatch):
+    trainer = trainer_of(tiny_recipe())
+    monkeypatch.setattr(type(trainer), "learning_rates", lambda self: {"generators": math.nan})
+    with pytest.raises(NonFiniteError, match=r"step 1: the learning rate .* \(generators: nan\)"):
+        train_step(trainer, *batch_of(trainer))
 
 
 @pytest.mark.parametrize("name", ["quickstart", "cyclegan_yosemite", "cyclegan_paper"])

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from typing import Self
 
     from imgtrans.data import TrainingData
+    from imgtrans.outcome import Losses
     from imgtrans.recipe import Recipe
-    from imgtrans.training import Losses, Trainer
+    from imgtrans.training import Trainer
 
 WARM_UP: Final = {"cpu": 2, "cuda": EAGER_STEPS + 3}
 """Steps before any is measured: memory is taken, kernels are chosen, a graph is recorded."""

@@ -69,18 +69,27 @@ def _each(loaded: Iterator[Batch | ImgtransError]) -> Iterator[Batch]:
         try:
             batch = next(loaded, None)
         except RuntimeError as error:
-            if not str(error).startswith("DataLoader worker"):
-                raise
-            message = (
-                f"a process that reads images is gone: {error}\n  often memory ran out: lower "
-                "train.workers (0 needs no process), or give containers more shared memory"
-            )
-            raise ImgtransError(message) from error
+            if message := reader_gone(error):
+                raise ImgtransError(message) from error
+            raise
         if isinstance(batch, ImgtransError):
             raise batch
         if batch is None:
             return
         yield batch
+
+
+def reader_gone(error: BaseException) -> str | None:
+    """What to say if an error tells that a process that reads images is gone.
+
+    torch learns of it by a signal, so the error may come out of any line of the main process.
+    """
+    if not (isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker")):
+        return None
+    return (
+        f"a process that reads images is gone: {error}\n  often memory ran out: lower "
+        "train.workers (0 needs no process), or give containers more shared memory"
+    )
 
 
 def _ignore_signals(worker: int) -> None:

@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Any
 from imgtrans.benchmarking.shortage import ran_out, shortage
 from imgtrans.building import build_trainer
 from imgtrans.data import fingerprint, open_training
+from imgtrans.data.loading import reader_gone
 from imgtrans.distributed import GoneError
 from imgtrans.distributed.group import Group, OverError
 from imgtrans.distributed.handing import hand_over
 from imgtrans.monitor.clock import Stop
 from imgtrans.monitor.display import Display
+from imgtrans.outcome import NonFiniteError
 from imgtrans.plan import make_plan
 from imgtrans.problems import ImgtransError, ProcessError
 from imgtrans.recipe.reading import check
 from imgtrans.stepping import Ended, Read, steps
-from imgtrans.training import NonFiniteLossError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -77,12 +78,13 @@ class _Follower:
                 code = self.stop.exit_code
             except GoneError as error:
                 code = self._when_gone(error)
-            except NonFiniteLossError as error:  # as all processes find, so the first one says it
+            except NonFiniteError as error:  # as all processes find, so the first one says it
                 code = error.exit_code
             except Exception as error:
                 message = f"process {self.group.ranks.rank}: {self._in_words(error)}"
                 self.group.failed(message)
-                if isinstance(error, (ImgtransError, OSError)) or ran_out(error):
+                known = isinstance(error, (ImgtransError, OSError))
+                if known or ran_out(error) or reader_gone(error):
                     raise ProcessError(message) from error
                 raise
         return Ended(Path(self.run["folder"]), code)
@@ -114,7 +116,7 @@ class _Follower:
 
     def _in_words(self, error: Exception) -> str:
         if self.recipe is None or not ran_out(error):
-            return str(error)
+            return reader_gone(error) or str(error)
         return shortage(error, self.recipe, self.group.device, self.group.ranks.count)
 
     def _when_gone(self, error: GoneError) -> int:

@@ -59,8 +59,13 @@ def write_samples(folder: Path, trainer: Trainer, x: Tensor, y: Tensor) -> None:
                 columns.append(network(columns[-1]))
         cells = torch.stack([column.float().cpu() for column in columns], dim=1).flatten(0, 1)
         grid = make_grid((cells + 1) / 2, nrow=len(columns), padding=2, pad_value=1.0)
-        pixels = (grid.clamp(0, 1) * 255).round().byte()
         name = f"step-{trainer.step:08d}-{direction.name.replace('_', '-')}.png"
-        file = io.BytesIO()
-        Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(file, "PNG")
-        write_bytes(folder / name, file.getvalue())
+        write_bytes(folder / name, png(grid))
+
+
+def png(image: Tensor) -> bytes:
+    """A PNG of ``C×H×W`` in [0, 1]; what is not a number is black."""
+    pixels = (image.nan_to_num().clamp(0, 1) * 255).round().byte()
+    file = io.BytesIO()
+    Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(file, "PNG")
+    return file.getvalue()
