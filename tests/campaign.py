@@ -17,7 +17,7 @@ from pathlib import Path
 import click
 from reliability.promises import PROMISES, Figure, Promise
 
-MODULES = ("killing", "odd_files")
+MODULES = ("killing", "odd_files", "fuzzing")
 
 
 def every() -> dict[str, Promise]:
