@@ -200,9 +200,6 @@ def restore(trainer: Trainer, tensors: Mapping[str, Tensor], step: int) -> None:
         _restore_optimizer(phase, below(tensors, f"optimizer/{phase.name}/"))
     for name, pool in trainer.pools.items():
         saved = tensors.get(f"pool/{name}")
-        if saved is not None and (saved.ndim != 4 or len(saved) > pool.capacity):
-            message = f"the checkpoint's pool of {name} is no pool of {pool.capacity} images"
-            raise ImgtransError(message)
         pool.fill(saved.to(trainer.device) if saved is not None else torch.empty(0, 0, 0, 0))
     trainer.step = step
 
@@ -302,7 +299,7 @@ def newest(folder: Path, warn: Callable[[str], None]) -> Content | None:
     """
     for path in found(folder):
         try:
-            return read(path)
+            return _read_checkpoint(path)
         except CorruptFileError as error:
             aside = path.with_name(path.name + ".damaged")
             path.replace(aside)
@@ -314,6 +311,14 @@ def newest(folder: Path, warn: Callable[[str], None]) -> Content | None:
         )
         raise CorruptFileError(message)
     return None
+
+
+def _read_checkpoint(path: Path) -> Content:
+    content = read(path)
+    if content.about.get("kind") != "checkpoint":
+        message = f"{path} is whole, but no checkpoint"
+        raise CorruptFileError(message)
+    return content
 
 
 def prune(folder: Path, keep: int, best: str = "") -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 import click
 from reliability.promises import PROMISES, Figure, Promise
 
-MODULES = ("killing", "odd_files", "fuzzing")
+MODULES = ("killing", "odd_files", "hostile", "fuzzing")
 
 
 def every() -> dict[str, Promise]:

@@ -36,6 +36,7 @@ from imgtrans.plan import make_plan
 from imgtrans.problems import ImgtransError
 from imgtrans.recipe import load_recipe, to_toml
 from imgtrans.recipe.reading import check
+from imgtrans.saving import refuse_other_pools
 from imgtrans.testing import tiny_recipe
 from imgtrans.training import train_step
 
@@ -173,7 +174,7 @@ def states(place: Path) -> tuple[st.SearchStrategy[Any], Callable[[Any], object]
         taken = checkpoint.read(fuzzed)
         if taken.about.get("kind") == "checkpoint":
             recipe = check(taken.about["recipe"], "the checkpoint")
-            assert recipe
+            refuse_other_pools(taken.tensors, recipe)
             checkpoint.restore(trainer, taken.tensors, taken.about["step"])
             train_step(trainer, *torch.rand(2, 2, 3, 32, 32)).read()
         load_model(fuzzed)
