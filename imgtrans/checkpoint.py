@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from imgtrans.about import oddity
 from imgtrans.problems import ImgtransError
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from imgtrans.training import Phase, Trainer
 
 PREFIX: Final = "step-"
+MOST_HEADER: Final = 1 << 24
+"""Bytes of a header, which is read as JSON before anything is verified; ours have a hundredth."""
 
 
 class CorruptFileError(ImgtransError):
@@ -108,8 +111,11 @@ def read(path: Path) -> Content:
         OSError: it cannot be read at all.
     """
     data = path.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    if data[8:9] == b"{" and MOST_HEADER < length < len(data):
+        message = f"{path} is no file of imgtrans: its header alone has {length:,} bytes"
+        raise CorruptFileError(message)
     try:
-        length = int.from_bytes(data[:8], "little")
         metadata = json.loads(data[8 : 8 + length])["__metadata__"]
         text, expected = metadata["about"], metadata["sha256"]
         tensors = load(data)
@@ -129,6 +135,9 @@ def read(path: Path) -> Content:
             f"{path} is damaged: its content has the SHA-256 {found[:16]}…, "
             f"but {str(expected)[:16]}… was written"
         )
+        raise CorruptFileError(message)
+    if odd := oddity(about):
+        message = f"{path} is no file that imgtrans has written: {odd}"
         raise CorruptFileError(message)
     return Content(tensors, about)
 
@@ -215,17 +224,39 @@ def _refuse_other_networks(
         raise ImgtransError(message)
 
 
+MOMENTS: Final = {"step", "exp_avg", "exp_avg_sq"}
+"""What Adam remembers of each parameter."""
+
+
 def _restore_optimizer(phase: Phase, saved: Mapping[str, Tensor]) -> None:
     moments: dict[str, dict[str, Tensor]] = {}
     for key, value in saved.items():
         moment, _, name = key.partition("/")
         moments.setdefault(name, {})[moment] = _laid_out_as(phase.parameters.get(name), value)
+    for name, each in moments.items():
+        if not _are_moments(phase.parameters.get(name), each):
+            message = (
+                f"the checkpoint's optimizer of the {phase.name} does not fit {name}: it has "
+                f"{', '.join(f'{key} {tuple(value.shape)}' for key, value in each.items())}"
+            )
+            raise ImgtransError(message)
     # torch numbers parameters in the order they were given, which is that of ``parameters``.
     current = phase.optimizer.state_dict()
     current["state"] = {
         index: moments[name] for index, name in enumerate(phase.parameters) if name in moments
     }
     phase.optimizer.load_state_dict(current)
+
+
+def _are_moments(parameter: Tensor | None, moments: Mapping[str, Tensor]) -> bool:
+    """Whether Adam could have remembered these of a parameter."""
+    return (
+        parameter is not None
+        and moments.keys() == MOMENTS
+        and all(value.is_floating_point() for value in moments.values())
+        and moments["step"].numel() == 1
+        and all(moments[key].shape == parameter.shape for key in MOMENTS - {"step"})
+    )
 
 
 def _laid_out_as(parameter: Tensor | None, value: Tensor) -> Tensor:
@@ -268,7 +299,7 @@ def newest(folder: Path, warn: Callable[[str], None]) -> Content | None:
     """
     for path in found(folder):
         try:
-            return read(path)
+            return _read_checkpoint(path)
         except CorruptFileError as error:
             aside = path.with_name(path.name + ".damaged")
             path.replace(aside)
@@ -280,6 +311,14 @@ def newest(folder: Path, warn: Callable[[str], None]) -> Content | None:
         )
         raise CorruptFileError(message)
     return None
+
+
+def _read_checkpoint(path: Path) -> Content:
+    content = read(path)
+    if content.about.get("kind") != "checkpoint":
+        message = f"{path} is whole, but no checkpoint"
+        raise CorruptFileError(message)
+    return content
 
 
 def prune(folder: Path, keep: int, best: str = "") -> None:

@@ -24,7 +24,7 @@ from imgtrans.recipe.reading import check
 from imgtrans.translation import Direction
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from imgtrans.components import Component
     from imgtrans.recipe import Recipe
@@ -66,11 +66,16 @@ class Translator:
         self.device = device
         self.precision = precision
         self._runners: dict[tuple[str, bool], nn.Module] = {}
-        self._generators = build_generators(recipe, device)
         checkpoint = content.about.get("kind") == "checkpoint"
+        prefix = "networks/generators." if checkpoint else ""
+        weights = {
+            direction: below(content.tensors, f"{prefix}{direction}/")
+            for direction in recipe.direction_names
+        }
+        _refuse_misfits(recipe, weights)
+        self._generators = build_generators(recipe, device)
         for direction, network in self._generators.items():
-            prefix = f"networks/generators.{direction}/" if checkpoint else f"{direction}/"
-            network.load_state_dict(below(content.tensors, prefix))
+            network.load_state_dict(weights[direction])
             network.to(device).eval().requires_grad_(requires_grad=False)
 
     @property
@@ -187,6 +192,23 @@ class Translator:
         return back(self.translate(images, direction)[0])
 
 
+def _refuse_misfits(recipe: Recipe, weights: Mapping[str, Mapping[str, Tensor]]) -> None:
+    """Raise where weights are not those of the recipe's generators, which need no memory for it."""
+    for direction, network in build_generators(recipe, torch.device("meta")).items():
+        expected = {name: each.shape for name, each in network.state_dict().items()}
+        there = {name: each.shape for name, each in weights[direction].items()}
+        differing = sorted(
+            name for name in {*expected, *there} if expected.get(name) != there.get(name)
+        )
+        if differing:
+            message = (
+                f"the weights of {direction} are not those of the file's own recipe: "
+                f"{len(differing)} tensors differ, the first is {differing[0]}\n"
+                "  a plugin may have changed since"
+            )
+            raise ImgtransError(message)
+
+
 def load_model(
     path: str | Path,
     device: str | torch.device = "cpu",
@@ -218,7 +240,11 @@ def load_model(
         registry().add_file(Path(each))
     for component in components:
         registry().remember(component)
-    file, content = _read(Path(path))
+    try:
+        file, content = _read(Path(path))
+    except OSError as error:
+        message = f"{path} cannot be read: {error.strerror or error}"
+        raise ImgtransError(message) from None
     if content.about.get("kind") not in ("model", "checkpoint"):
         message = f"{file} is no model and no checkpoint; give a run folder or its {MODEL}"
         raise ImgtransError(message)

@@ -23,6 +23,10 @@ SHOWN: Final = 12
 """Lines of an error that lists things."""
 
 
+MOST_PROBLEMS: Final = 100
+"""Of a recipe that are told of at once: each is compared with all that is known."""
+
+
 class ImgtransError(Exception):
     """A mistake or a fault that a user can mend; the text is the whole message. Exit code 1."""
 
@@ -98,7 +102,7 @@ def describe(
         where: the file, or another name for where the tables came from.
     """
     found: dict[tuple[int | str, ...], list[tuple[str, str]]] = {}
-    for details in problems:
+    for details in problems[:MOST_PROBLEMS]:
         keys, head = _head(details, model, raw)
         explained = _explain(details, keys[:-1], model, raw)
         if (head, explained) not in found.setdefault(tuple(keys), []):
@@ -108,6 +112,8 @@ def describe(
     kept = [problems for keys, problems in found.items() if keys not in whole]
     lines = [f"  {p[0][0]}\n      {_either([text for _, text in p])}" for p in kept]
     count = "1 problem" if len(lines) == 1 else f"{len(lines)} problems"
+    if len(problems) > MOST_PROBLEMS:
+        count = f"{len(problems):,} problems; the first are"
     return RecipeError(f"{where} has {count}\n\n" + "\n".join(lines))
 
 

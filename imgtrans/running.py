@@ -217,7 +217,8 @@ class _Run:
         self.journal.leave_out(self.training.broken)
         self.samples = sample_images(self.recipe, self.data.test)
         self.journal.leave_out(self.samples.broken)
-        self.clock.begin(float(self.folder.read("status.json").get("seconds", 0.0)))
+        spent = self.folder.read("status.json").get("seconds")
+        self.clock.begin(float(spent) if isinstance(spent, (int, float)) else 0.0)
         if self.done or self.trainer.step % self.recipe.train.sample_every == 0:
             self.journal.sample(self.samples)  # at the start; and where a killed run had not yet
         self.journal.report(now=True)

@@ -13,10 +13,15 @@ from imgtrans.resuming import check_same_images, check_same_recipe
 from imgtrans.starting import start
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
     from imgtrans.monitor.clock import Clock
     from imgtrans.monitor.display import Display
     from imgtrans.monitor.folder import RunFolder
     from imgtrans.opening import Data
+    from imgtrans.recipe import Recipe
     from imgtrans.training import Trainer
 
 FAILED_SAVES: Final = 2
@@ -95,8 +100,8 @@ class Saver:
         """Go on from the newest checkpoint that is whole; without one, from step 0.
 
         Raises:
-            ImgtransError: it belongs to other images or another recipe, all are damaged, or the
-                recipe asks for fewer steps than are done.
+            ImgtransError: it belongs to other images, networks or another recipe, all are damaged,
+                or the recipe asks for fewer steps than are done.
         """
         content = checkpoint.newest(self._folder.checkpoints, self._display.warn)
         if content is None:
@@ -112,6 +117,7 @@ class Saver:
         if recipe.train.steps < step:
             message = f"{step:,} steps are done; [train] steps = {recipe.train.steps} is fewer"
             raise RecipeError(message)
+        refuse_other_pools(content.tensors, recipe)
         checkpoint.restore(self._trainer, content.tensors, step)
         self.saved, self.best = step, content.about.get("best")
         self._folder.status(seconds=content.about["seconds"])
@@ -121,3 +127,16 @@ class Saver:
                 f"metrics.jsonl holds {kept:,} of the {step:,} steps done: it was changed or "
                 "deleted; curves will show what is left"
             )
+
+
+def refuse_other_pools(tensors: Mapping[str, Tensor], recipe: Recipe) -> None:
+    """Raise where past fakes could not have been made by a recipe's run."""
+    size = recipe.dataset.image_size
+    for name, images in checkpoint.below(tensors, "pool/").items():
+        fits = images.shape[1:] == (recipe.dataset.channels, size, size)
+        if not fits or len(images) > recipe.train.pool_images or not images.is_floating_point():
+            message = (
+                f"the checkpoint's pool of {name} holds {tuple(images.shape)}, which are not the "
+                f"{recipe.train.pool_images} past images at most that this recipe keeps"
+            )
+            raise ImgtransError(message)

@@ -17,7 +17,19 @@ from pathlib import Path
 import click
 from reliability.promises import PROMISES, Figure, Promise
 
-MODULES = ("killing", "crashing", "resuming", "faults", "processes")
+MODULES = (
+    "killing",
+    "crashing",
+    "resuming",
+    "storage",
+    "damage",
+    "faults",
+    "odd_files",
+    "processes",
+    "hostile",
+    "fuzzing",
+    "surroundings",
+)
 
 
 def every() -> dict[str, Promise]:

@@ -9,8 +9,10 @@ from toys import batch_of, tiny_paper_recipe, tiny_recipe, trainer_of
 
 from imgtrans import ImgtransError, checkpoint
 from imgtrans.checkpoint import CorruptFileError
+from imgtrans.saving import refuse_other_pools
 from imgtrans.training import train_step
 
+ABOUT = {"kind": "checkpoint", "recipe": {}, "step": 7, "seconds": 1.0, "fingerprint": "x"}
 TENSORS = {"b": torch.arange(6.0).reshape(2, 3), "a": torch.tensor(3), "none": torch.empty(0, 2)}
 
 
@@ -124,7 +126,7 @@ def test_other_networks_are_refused_with_the_first_difference():
 
 def test_a_damaged_newest_checkpoint_is_set_aside_and_the_one_before_used(tmp_path):
     for step in (1, 2):
-        checkpoint.write(tmp_path / checkpoint.name_of(step), TENSORS, {"step": step})
+        checkpoint.write(tmp_path / checkpoint.name_of(step), TENSORS, {**ABOUT, "step": step})
     (tmp_path / checkpoint.name_of(2)).write_bytes(b"rubbish")
     warnings: list[str] = []
     content = checkpoint.newest(tmp_path, warnings.append)
@@ -166,3 +168,67 @@ def test_restored_moments_lie_in_memory_as_their_parameters_do(tmp_path):
         train_step(trainer, *batch_of(trainer, 2))
     ours, theirs = checkpoint.state(whole), checkpoint.state(resumed)
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.mark.parametrize(
+    ("about", "says"),
+    [
+        ([1], "its description is no table"),
+        ({"kind": "checkpoint"}, "does not tell its recipe"),
+        ({"kind": "model"}, "does not tell its recipe"),
+        ({**ABOUT, "step": "../7"}, "its step makes no sense"),
+        ({**ABOUT, "step": True}, "its step makes no sense"),
+        ({**ABOUT, "step": -1}, "its step makes no sense"),
+        ({**ABOUT, "seconds": float("nan")}, "its seconds makes no sense"),
+        ({**ABOUT, "recipe": "x"}, "its recipe makes no sense"),
+        ({**ABOUT, "best": {"step": 1}}, "the best checkpoint makes no sense"),
+        ({**ABOUT, "best": {"step": [], "metric": "x", "value": 0}}, "its best step makes no"),
+    ],
+)
+def test_a_description_that_cannot_be_ours_is_refused_though_its_hash_is_right(
+    tmp_path, about, says
+):
+    checkpoint.write(tmp_path / "file", TENSORS, about)
+    with pytest.raises(CorruptFileError, match=f"that imgtrans has written: .*{says}"):
+        checkpoint.read(tmp_path / "file")
+
+
+def test_a_header_of_a_hundred_megabytes_is_not_read(tmp_path):
+    header = b'{"__metadata__":{"about":"' + b"x" * 10**8 + b'"}}'
+    (tmp_path / "file").write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(CorruptFileError, match="its header alone has 100,000,029 bytes"):
+        checkpoint.read(tmp_path / "file")
+
+
+def test_a_model_among_the_checkpoints_is_set_aside(tmp_path):
+    checkpoint.write(tmp_path / checkpoint.name_of(1), TENSORS, ABOUT)
+    checkpoint.write(tmp_path / checkpoint.name_of(2), TENSORS, {"kind": "model", "recipe": {}})
+    told = []
+    assert checkpoint.newest(tmp_path, told.append).about == ABOUT
+    assert "is whole, but no checkpoint" in told[0]
+
+
+@pytest.mark.parametrize("change", ["step", "exp_avg", "shape", "type", "unknown"])
+def test_moments_that_fit_no_parameter_are_refused(change):
+    trainer = trainer_of(tiny_recipe())
+    train_step(trainer, *batch_of(trainer)).read()
+    saved = checkpoint.state(trainer)
+    name = next(name for name in saved if name.startswith("optimizer/generators/exp_avg/"))
+    if change in ("step", "exp_avg"):
+        saved.pop(name.replace("/exp_avg/", f"/{change}/"))
+    elif change == "unknown":
+        saved[f"{name}.more"] = saved[name]
+    else:
+        saved[name] = saved[name].int() if change == "type" else torch.ones(7)
+    with pytest.raises(
+        ImgtransError, match="the checkpoint's optimizer of the generators does not"
+    ):
+        checkpoint.restore(trainer, saved, 1)
+
+
+def test_a_pool_of_other_images_is_refused():
+    recipe = tiny_recipe(train={"pool_images": 3})
+    refuse_other_pools({"pool/winter": torch.zeros(3, 3, 32, 32)}, recipe)
+    for shape in ((4, 3, 32, 32), (3, 1, 32, 32), (3, 3, 32, 31), (3,), ()):
+        with pytest.raises(ImgtransError, match="the checkpoint's pool of winter"):
+            refuse_other_pools({"pool/winter": torch.zeros(shape)}, recipe)

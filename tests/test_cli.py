@@ -220,3 +220,10 @@ def test_plugins_are_listed_with_package_and_state():
         ["metrics", "imgtrans", "0.1.0", "loaded"],
         ["seasons", "imgtrans", "0.1.0", "loaded"],
     ]
+
+
+@pytest.mark.parametrize("command", ["validate", "report", "import", "evaluate", "export", "show"])
+def test_a_name_that_is_too_long_for_a_file_is_an_error(command):
+    done = call(command, "a" * 5000)
+    assert done.exit_code in {1, 2}
+    assert "error: a" in done.stderr and "File name too long" in done.stderr

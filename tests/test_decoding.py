@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import struct
 import warnings
@@ -297,6 +298,27 @@ def test_a_decompression_bomb_is_an_error(
     Image.new("1", (size, size)).save(tmp_path / "a.png")
     with pytest.raises(DecodingError, match=r"a\.png.*bomb"):
         image_size(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("read", [lambda path: decode(path, 3), image_size])
+def test_a_pipe_that_is_called_like_an_image_is_not_waited_for(
+    tmp_path: Path, read: Callable[[Path], Any]
+) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(DecodingError, match=r"pipe\.png: cannot be decoded: it is a pipe"):
+        read(tmp_path / "pipe.png")
+
+
+@pytest.mark.parametrize("read", [lambda path: decode(path, 3), image_size])
+def test_a_file_larger_than_any_picture_is_not_read(
+    tmp_path: Path, read: Callable[[Path], Any]
+) -> None:
+    with (tmp_path / "vast.png").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(
+        DecodingError, match=r"vast\.png.*1,099,511,627,776 bytes, and no more than"
+    ):
+        read(tmp_path / "vast.png")
 
 
 @pytest.mark.parametrize("kind", ["float32", "int32", "uint32", "int16", "int8"])

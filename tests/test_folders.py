@@ -1,5 +1,6 @@
 """``unpaired-folders``: three layouts, clear errors, and what happens when images are missing."""
 
+import os
 import shutil
 import threading
 from functools import partial
@@ -14,6 +15,7 @@ from toys import CPU, tiny_recipe
 
 from imgtrans import DataNotFoundError, ImgtransError, NoHeldOutError
 from imgtrans.monitor.display import Display
+from imgtrans.monitor.folder import RunFolder
 from imgtrans.opening import dry_run_data, find_data
 from imgtrans.resuming import find_run
 from imgtrans.running import run
@@ -188,6 +190,23 @@ def test_small_images_of_either_domain_are_named():
     photographs("photos/trainB", size=(32, 32))
     with pytest.raises(ImgtransError, match=r"trainB are smaller than image_size = 48"):
         folders().model_copy(update={"image_size": 48}).build("train", DOMAINS)
+
+
+def test_small_images_are_left_out_as_broken_ones_are_where_the_recipe_allows_it():
+    photographs("photos/trainA", "photos/trainB")
+    Image.new("RGB", (1, 1)).save("photos/trainA/small.png")
+    recipe = tiny_recipe(dataset=folders(broken_images="skip"), train={"steps": 2})
+    run(recipe, Display(quiet=True))
+    (told,) = RunFolder(Path("runs/tiny")).read("status.json")["left_out"]
+    assert "small.png (1×1) is smaller than image_size = 32" in told
+
+
+def test_a_pipe_called_like_an_image_is_not_waited_for():
+    photographs("photos/trainA", "photos/trainB")
+    os.mkfifo("photos/trainA/pipe.jpg")
+    images = folders().build("train", DOMAINS)
+    with pytest.raises(ImgtransError, match=r"pipe\.jpg: cannot be decoded: it is a pipe"):
+        images.x[names(images.x).index("trainA/pipe.jpg")]
 
 
 def test_a_run_on_photographs_ends_well():

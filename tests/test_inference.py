@@ -212,3 +212,17 @@ def test_bfloat16_changes_pictures_by_levels(folder):
     made = [load_model(folder, precision=each)(picture) for each in ("float32", "bfloat16")]
     apart = np.abs(made[0].astype(int) - made[1])
     assert 0 < apart.max() <= 8
+
+
+def test_weights_that_are_not_those_of_the_recipe_beside_them_are_refused(folder, tmp_path):
+    content = checkpoint.read(folder / "model.safetensors")
+    vast = dict(content.about, recipe={**content.about["recipe"]})
+    vast["recipe"]["generator"] = {**vast["recipe"]["generator"], "width": 10**6}
+    checkpoint.write(tmp_path / "file", content.tensors, vast)  # it would take terabytes
+    with pytest.raises(ImgtransError, match=r"those of the file's own recipe: .* the first"):
+        load_model(tmp_path / "file")
+
+
+def test_a_model_that_cannot_be_read_is_an_error(tmp_path):
+    with pytest.raises(ImgtransError, match="cannot be read: File name too long"):
+        load_model(tmp_path / ("a" * 300))

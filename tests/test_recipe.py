@@ -21,6 +21,7 @@ from imgtrans.plugins import registry
 from imgtrans.problems import RecipeError
 from imgtrans.recipe import Recipe, changes, load_recipe, to_toml
 from imgtrans.recipe.model import Adam, Train
+from imgtrans.recipe.reading import check
 
 
 @pytest.fixture(autouse=True)
@@ -249,3 +250,47 @@ def test_another_name_of_the_same_component_keeps_its_keys(tmp_path, use):
     recipe = load_recipe("mine.toml", say=said.append)
     assert (recipe.generator.width, recipe.generator.blocks) == (24, 2)
     assert said == []
+
+
+GOOD = to_toml(tiny_recipe())
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("x = " + "[" * 10_000 + "]" * 10_000, "tables or arrays lie in each other"),
+        ("x = " + "[" * 40 + "]" * 40, "tables or arrays lie in each other"),
+        ("x = " + "{a = " * 40 + "1" + "}" * 40, "tables or arrays lie in each other"),
+        ("x." * 100_000 + "x = 1", "a key has more than 32 parts"),
+        ('"x" . ' * 100 + "x = 1", "a key has more than 32 parts"),
+        ("x = 0x" + "f" * 10_000, "a whole number has more than 64 bits"),
+        (GOOD + "#" * (1 << 20), "has more than 1,048,576 bytes"),
+        (GOOD + "".join(f"a{n} = 1\n" for n in range(10_000)), "has 10,000 problems; the first"),
+    ],
+    ids=lambda text: text[:12],
+)
+def test_a_recipe_beyond_all_bounds_is_refused_at_once(tmp_path, text, says):
+    (tmp_path / "x.toml").write_text(text)
+    with pytest.raises(RecipeError, match=says):
+        load_recipe(tmp_path / "x.toml")
+
+
+@pytest.mark.parametrize("value", ["[" * 10_000, "9" * 10_000, "a." * 50_000, "[" * 40 + "]" * 40])
+def test_an_override_beyond_all_bounds_is_refused(value):
+    with pytest.raises(RecipeError, match="must be a whole number"):
+        load_recipe("quickstart", [f"train.steps={value}"])
+
+
+def test_an_override_of_many_parts_is_refused():
+    with pytest.raises(RecipeError, match="a key has more than 32 parts"):
+        load_recipe("quickstart", [".".join("a" * 2000) + "=1"])
+
+
+def test_a_recipe_in_a_file_of_json_may_not_be_deeper_than_one_in_toml():
+    tables = tiny_recipe().tables()
+    for _ in range(500):
+        tables = {"a": tables}
+    with pytest.raises(
+        RecipeError, match="a model: more than 32 tables or arrays lie in each other"
+    ):
+        check(tables, "a model")

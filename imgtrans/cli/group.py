@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import click
 
 from imgtrans import __version__
 from imgtrans.launching import speaks
-from imgtrans.problems import ImgtransError, ProcessError
+from imgtrans.problems import ImgtransError, ProcessError, RecipeError
 
 if TYPE_CHECKING:
     from imgtrans.plugins import Registry
@@ -21,9 +22,7 @@ class _Commands(click.Group):
     """A user's mistake ends in a message and an exit code, never in a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, io.TextIOWrapper):  # a terminal may lack a ×
-                stream.reconfigure(errors="replace")
+        _say_what_can_be_said()
         try:
             return super().invoke(ctx)
         except ImgtransError as error:
@@ -34,10 +33,26 @@ class _Commands(click.Group):
             if speaks():
                 raise
             ctx.exit(error.exit_code)  # what all processes find, the first one says
+        except OSError as error:
+            _refuse_long_name(error)
+            ctx.exit(RecipeError.exit_code)
         except KeyboardInterrupt:
             if speaks():
                 click.echo("stopped", err=True)
             ctx.exit(130)
+
+
+def _say_what_can_be_said() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal may lack a ×
+            stream.reconfigure(errors="replace")
+
+
+def _refuse_long_name(error: OSError) -> None:
+    """Say that a name is too long, as any path may be; other errors are told where they occur."""
+    if error.errno != errno.ENAMETOOLONG:
+        raise error
+    click.echo(f"error: {str(error.filename)[:80]}…: {error.strerror}", err=True)
 
 
 def examples(*lines: str) -> str:

@@ -70,7 +70,8 @@ def run(
 
 @click.command(
     epilog=examples(
-        "imgtrans validate my_recipe.toml", "imgtrans validate cyclegan_yosemite --dry-run"
+        "imgtrans validate my_recipe.toml --data",
+        "imgtrans validate cyclegan_yosemite --dry-run",
     )
 )
 @click.argument("recipes", nargs=-1, required=True, metavar="RECIPE…")
@@ -78,14 +79,18 @@ def run(
 @click.option(
     "--dry-run", is_flag=True, help="Also build everything without memory, and look for the data."
 )
+@click.option(
+    "--data", is_flag=True, help="Also decode every image of the recipe, and name the broken ones."
+)
 @plugin_option
 def validate(
     recipes: tuple[str, ...],
     overrides: tuple[str, ...],
     dry_run: bool,  # noqa: FBT001
+    data: bool,  # noqa: FBT001
     files: tuple[Path, ...],
 ) -> None:
-    """Check recipes and report every problem."""
+    """Check recipes, and with --data their images, and report every problem. Nothing is changed."""
     from imgtrans.monitor.display import Display
     from imgtrans.recipe import load_recipe, other_versions
 
@@ -101,6 +106,10 @@ def validate(
                 from imgtrans.describing import show_plan
 
                 show_plan(recipe, Display())
+            if data:
+                from imgtrans.data.checking import check_data
+
+                check_data(recipe, Display())
         except ImgtransError as error:
             click.echo(f"error: {error}", err=True)
             failed = max(failed, error.exit_code)

@@ -42,10 +42,10 @@ def read_weights(path: Path) -> Weights:
     Raises:
         ImgtransError: it is no such file; the text says what it is instead, and what to do.
     """
-    if not path.is_file():
-        message = f"there is no file {path}"
-        raise ImgtransError(message)
     try:
+        if not path.is_file():
+            message = f"there is no file {path}"
+            raise ImgtransError(message)
         with path.open("rb") as file:
             head = file.read(512)
         _refuse_text(path, head)

@@ -222,9 +222,13 @@ def open_run(path: Path) -> RunFolder:
     Raises:
         RecipeError: there is no run there.
     """
-    for place in (path, RUNS / path):
-        if (place / "recipe.toml").is_file():
-            return RunFolder(place)
+    try:
+        for place in (path, RUNS / path):
+            if (place / "recipe.toml").is_file():
+                return RunFolder(place)
+    except OSError as error:  # a name that is too long
+        message = f"{str(path)[:80]} is no run folder: {error.strerror}"
+        raise RecipeError(message) from None
     there = sorted(each.parent.name for each in RUNS.glob("*/recipe.toml"))
     message = f"{path} is no run folder; runs here: {', '.join(there) or 'none'}"
     if str(path) in shipped_recipes():

@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from imgtrans.pictures.content import content_of, open_file
 from imgtrans.pictures.exif import exif_of
 from imgtrans.pictures.samples import TURNED, over_white, upright, with_channels
 from imgtrans.problems import ImgtransError
@@ -125,7 +126,7 @@ def _surroundings(image: Image.Image) -> tuple[str, bytes, bytes, tuple[str, ...
 def _load(path: Path, look: Callable[[Image.Image], _T]) -> tuple[Samples, int, _T]:
     """Samples and orientation of a file, and what ``look`` finds in the open picture."""
     with _plainly(path):
-        content = path.read_bytes()
+        content = content_of(path)
         with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
             bits = _bits_per_sample(path, image, content)
             image.load()
@@ -150,7 +151,7 @@ def image_size(path: Path) -> tuple[int, int]:
     Raises:
         DecodingError: the file is missing or has no header that can be read.
     """
-    with _plainly(path), path.open("rb") as file, Image.open(file, formats=_FORMATS) as image:
+    with _plainly(path), open_file(path) as file, Image.open(file, formats=_FORMATS) as image:
         width, height = image.size
         # PNG's own getexif decodes the pixels in search of EXIF data behind them.
         searched = image.format != "PNG" or _has_late_text(file)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from imgtrans.problems import RecipeError, as_toml, describe
 from imgtrans.recipe.finding import find_recipe
 from imgtrans.recipe.fitting import late_decay, misfits
 from imgtrans.recipe.model import Recipe
+from imgtrans.recipe.toml import DEEPEST, beyond, parse_toml, read_toml
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -45,7 +45,7 @@ def load_recipe(
         RecipeError: it cannot be found, read or used; the text lists every problem.
     """
     file = find_recipe(str(name))
-    tables = _parse(file)
+    tables = read_toml(file)
     base_name = tables.pop("extends", None)
     if base_name is not None:
         tables = _extend(base_name, tables, file, say)
@@ -67,6 +67,9 @@ def check(tables: dict[str, Any], where: str) -> Recipe:
     Raises:
         RecipeError: with every problem, in the notation of the file.
     """
+    if reason := beyond(tables):  # as a model file's recipe may be, which is JSON
+        message = f"{where}: {reason}"
+        raise RecipeError(message)
     # TOML has JSON's types, so as JSON every value must be of its field's type, and nothing is
     # made to fit: neither "yes" into true nor true into 1. An array still becomes a tuple.
     text = json.dumps(tables, default=str)
@@ -99,17 +102,6 @@ def _between_tables(tables: dict[str, Any], found: Sequence[ErrorDetails]) -> li
     return ValidationError.from_exception_data("recipe", new).errors() if new else []
 
 
-def _parse(file: Traversable) -> dict[str, Any]:
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8-sig"))  # Notepad writes a BOM
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        message = f"{file} is not a TOML file: {error}"
-        raise RecipeError(message) from None
-    except OSError as error:
-        message = f"{file} cannot be read: {error.strerror}"
-        raise RecipeError(message) from None
-
-
 def _extend(
     base_name: object, tables: dict[str, Any], file: Traversable, say: Callable[[str], None]
 ) -> dict[str, Any]:
@@ -121,7 +113,7 @@ def _extend(
     except RecipeError as error:
         message = f"{file}: extends = {as_toml(base_name)}: {error}"
         raise RecipeError(message) from None
-    base = _parse(base_file)
+    base = read_toml(base_file)
     if "extends" in base:
         message = (
             f"{file} extends {base_name}, which itself extends {as_toml(base['extends'])}; "
@@ -178,6 +170,9 @@ def _override(tables: dict[str, Any], override: str, say: Callable[[str], None])
     if not equals or not all(re.fullmatch(r"[A-Za-z0-9_-]+", key) for key in keys):
         message = f'--set {override}: write key.key=value, such as "train.steps=100"'
         raise RecipeError(message)
+    if len(keys) > DEEPEST:
+        message = f"--set {as_toml(override)}: a key has more than {DEEPEST} parts"
+        raise RecipeError(message)
     table: Any = tables
     for depth, key in enumerate(keys[:-1]):
         if isinstance(table.get(key), str):
@@ -195,8 +190,8 @@ def _override(tables: dict[str, Any], override: str, say: Callable[[str], None])
 
 def _value(text: str) -> Any:
     try:
-        parsed = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+        parsed = parse_toml(f"value = {text}")
+    except ValueError:
         return text
     return parsed["value"] if set(parsed) == {"value"} else text
 

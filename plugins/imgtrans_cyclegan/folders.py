@@ -128,7 +128,8 @@ class UnpairedFolders(Dataset):
 
         Raises:
             DataNotFoundError: the root is missing.
-            ImgtransError: folders are missing, empty or the same, or images too small.
+            ImgtransError: folders are missing, empty or the same, or images are too small and the
+                recipe does not leave such images out.
         """
         from imgtrans_cyclegan.listing import listed
         from imgtrans_cyclegan.sizes import refuse_small
@@ -143,8 +144,11 @@ class UnpairedFolders(Dataset):
         x, y = (
             listed(folder, root, self.channels, self.image_size) for folder in (folder_x, folder_y)
         )
-        for images in (x, y):
-            refuse_small(images, self.image_size)
+        if (
+            self.broken_images == "stop"
+        ):  # else they are left out as they are read, like broken ones
+            for images in (x, y):
+                refuse_small(images, self.image_size)
         return Images(x, y, paired=False)
 
     def _refuse_training_images(

@@ -26,8 +26,8 @@ _FRAMES: Final = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 """Markers of JPEG segments that tell the size."""
 _PIXELS: Final = 0xDA
 """Marker of the segment behind which pixels begin."""
-
-
+_READING: Final = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+"""Without waiting for whoever may write into a pipe of a picture's name."""
 LOOKED_AT: Final = 10_000
 """Of more files only so many, from everywhere, are opened before training."""
 SLOW_SECONDS: Final = 2e-4
@@ -81,7 +81,7 @@ def shorter_side(path: str) -> int | None:
     Raises:
         OSError: it cannot be read.
     """
-    file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    file = os.open(path, _READING)
     try:
         start = os.read(file, _START)
         if start.startswith(_PNG) and start[12:16] == b"IHDR":
