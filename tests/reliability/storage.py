@@ -1,4 +1,4 @@
-"""Disks that are full, folders that vanish, power that fails: a save is whole or said to be none."""
+"""Full disks, vanishing folders, failing power: a save is whole or said to be none."""
 
 from __future__ import annotations
 
