@@ -17,7 +17,7 @@ from pathlib import Path
 import click
 from reliability.promises import PROMISES, Figure, Promise
 
-MODULES = ("killing", "crashing", "resuming", "faults", "storage")
+MODULES = ("killing", "crashing", "resuming", "faults", "storage", "damage", "surroundings")
 
 
 def every() -> dict[str, Promise]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except ImgtransError as error:
             if speaks() or isinstance(error, ProcessError):
-                click.echo(f"error: {error}", err=True)
+                _tell(f"error: {error}")
             ctx.exit(error.exit_code)
         except click.ClickException as error:
             if speaks():
@@ -36,8 +37,13 @@ class _Commands(click.Group):
             ctx.exit(error.exit_code)  # what all processes find, the first one says
         except KeyboardInterrupt:
             if speaks():
-                click.echo("stopped", err=True)
+                _tell("stopped")
             ctx.exit(130)
+
+
+def _tell(text: str) -> None:
+    with suppress(OSError):  # nobody is there to read it; the exit code tells, too
+        click.echo(text, err=True)
 
 
 def examples(*lines: str) -> str:
