@@ -196,28 +196,26 @@ def _cut(path: Path, step: int) -> int:
         return 0
     kept = 0
     beside = path.with_name(f".{path.name}.tmp")
-    with path.open(encoding="utf-8") as old, beside.open("w", encoding="utf-8") as new:
+    with path.open("rb") as old, beside.open("wb") as new:
         for line in old:
             logged = _step_of(line)
-            if logged is None:
-                continue  # the last line may be half, where the process was killed as it wrote
-            if logged > step:
-                break
-            new.write(line)
-            kept += 1
+            # The last line may be half, where the process was killed as it wrote.
+            if logged is not None and logged <= step:
+                new.write(line)
+                kept += 1
         new.flush()
         os.fsync(new.fileno())
     beside.replace(path)
     return kept
 
 
-def _step_of(line: str) -> int | None:
+def _step_of(line: bytes) -> int | None:
     """The step that a whole line of the log is about."""
     try:
         step = json.loads(line)["step"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
-    return step if line.endswith("\n") and isinstance(step, int) else None
+    return step if line.endswith(b"\n") and isinstance(step, int) else None
 
 
 def unfinished(name: str) -> RunFolder | None:

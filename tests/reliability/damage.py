@@ -6,7 +6,6 @@ like another or in an error of ours, never in a traceback or in other weights un
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import shutil
@@ -35,6 +34,7 @@ STEPS = 4
 SWAPS = 6
 """One of so many trials of a kind swaps whole files between runs; of the others half flip a bit."""
 NEWEST = f"checkpoints/{checkpoint.name_of(STEPS)}"
+FOLDERS = {"use": "cyclegan/unpaired-folders", "image_size": 32}
 KEPT = TemporaryDirectory(prefix="damage-")
 
 
@@ -45,8 +45,7 @@ def runs() -> tuple[Path, Path]:
     for seed in (0, 1):
         recipe = tiny_recipe(
             name=f"seed-{seed}",
-            dataset={"use": "cyclegan/unpaired-folders", "root": str(toy_folder()), "image_size": 32},
-            metric={"close": {"use": "metrics/ssim"}} if False else {},
+            dataset={**FOLDERS, "root": str(toy_folder())},
             train={"steps": STEPS, "checkpoint_every": 2, "seed": seed, "cache": "file"},
         )
         path = place / f"{seed}.toml"
@@ -191,28 +190,23 @@ def damaged_images(place: Path, count: int) -> Figure:
 
 def _resumed(run: Path, damage: Damage) -> str:
     """Go on from a run with a damaged text: to the end it would have had, or an error of ours."""
-    before = (run / NEWEST).read_bytes()
-    steps = STEPS + 1 if damage.how.startswith("bit") else STEPS
-    code, said = 0, ""
     try:
         outcome = run_imgtrans("run", "--resume", run, "--quiet")
-        code, said = outcome.exit_code, outcome.stderr
         report = run_imgtrans("report", run)
     except Exception as error:  # noqa: BLE001 - is what is looked for
         return f"{type(error).__name__}: {error}"
-    del steps
-    if report.exit_code not in (0, 2) or code not in (0, 1, 2):
-        return f"{report} {code}"
-    if code != 0:
-        return "refused" if "error: " in said else f"without a word: {code}"
+    for command in (outcome, report):
+        if command.exit_code not in (0, 1, 2):
+            return f"exit code {command.exit_code}: {command.stderr}"
+        if command.exit_code and not command.stderr.startswith(("error: ", "warning: ")):
+            return f"it ends without a word: {command}"
+    if outcome.exit_code:
+        return "refused"
     content = checkpoint.read(checkpoint.found(run / "checkpoints")[0])
-    original = checkpoint.read(Path(KEPT.name) / "runs/seed-0" / NEWEST)
-    if int(content.about["step"]) == STEPS and not all(
-        torch.equal(content.tensors[name], original.tensors[name]) for name in original.tensors
-    ):
+    good = checkpoint.read(runs()[0] / NEWEST)
+    if int(content.about["step"]) == STEPS and not _same(content, good):
         return "other weights"
-    del before
-    return "told" if "warning: " in said else "harmless"
+    return "told" if "warning: " in outcome.stderr else "harmless"
 
 
 def _text(key: str, name: str, says: str) -> None:
