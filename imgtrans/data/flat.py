@@ -30,7 +30,7 @@ PLACE = np.dtype(
         *(("deep", "<i4"), ("sum", "<u4")),
     ]
 )
-"""Where an image begins, in bytes, and its shape; deep ones are float32; the CRC-32 of its bytes."""
+"""Where an image begins, in bytes, and its shape; deep ones are float32; its bytes' CRC-32."""
 ALIGNED = 4
 """Every image begins at a multiple of so many bytes, so that float32 can be read in place."""
 
@@ -96,7 +96,7 @@ class Flat:
             return
         offset, channels, height, width, deep, expected = self.places[index].item()
         size = channels * height * width * (4 if deep else 1)
-        if zlib.crc32(self.pixels[offset : offset + size].numpy()) != expected:
+        if zlib.crc32(self.pixels[offset : offset + size].numpy().data) != expected:
             aside = self.path.with_suffix(".damaged")
             with contextlib.suppress(OSError):
                 self.path.replace(aside)

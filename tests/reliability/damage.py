@@ -168,7 +168,7 @@ def damaged_model(place: Path, count: int) -> Figure:
          short=60, full=650)  # fmt: skip
 def damaged_images(place: Path, count: int) -> Figure:
     runs()
-    path = sorted((Path(KEPT.name) / "caches-0/images").glob("*.images"))[0]
+    path = min((Path(KEPT.name) / "caches-0/images").glob("*.images"))
     good, broken = path.read_bytes(), []
     whole = image_file.open_file(path)
     assert whole is not None

@@ -1,4 +1,4 @@
-"""Runs without a terminal, a reader, a home, a language or a right clock: they finish and resume."""
+"""Runs without terminal, reader, home, locale or a right clock: they finish and resume."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 STEPS = 8
-STRANGE = "a folder's 🌄 \"Ünïcode\" näme, 日本"
+STRANGE = 'a folder\'s 🌄 "Ünïcode" näme, 日本'
 """Spaces, quotes and letters that no 8-bit code has."""
 NAME = "trial"
 ROOT = Path(package.__file__).parent.parent
