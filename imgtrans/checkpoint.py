@@ -6,12 +6,14 @@ over its content, verified before a tensor is used. Nothing here needs pickle or
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import re
 import shlex
-from contextlib import contextmanager
+import shutil
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 PREFIX: Final = "step-"
 MOST_HEADER: Final = 1 << 24
 """Bytes of a header, which is read as JSON before anything is verified; ours have a hundredth."""
+FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What a system says where a file has no room: on the disk, in a quota, below a limit of files."""
 
 
 class CorruptFileError(ImgtransError):
@@ -69,10 +73,19 @@ def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
         durable: also when the machine loses power; it costs a wait for the disk.
 
     Raises:
-        OSError: they could not be written; nothing is left beside the old file.
+        OSError: they could not be written; nothing is left beside the old file. It names the path,
+            and of a full disk what is needed and what is free.
     """
-    with writing(path, durable=durable) as file:
-        file.write(data)
+    try:
+        with writing(path, durable=durable) as file:
+            file.write(data)
+    except OSError as error:
+        why = error.strerror or str(error)
+        if error.errno in FULL:
+            why += f": it takes {len(data):,} bytes"
+            with suppress(OSError):
+                why += f", {shutil.disk_usage(path.parent).free:,} are free"
+        raise OSError(error.errno, why, str(path)) from error
 
 
 @contextmanager

@@ -66,7 +66,11 @@ class Saver:
             raise NonFiniteError(message, trainer.step)
         path = self._folder.checkpoints / checkpoint.name_of(trainer.step)
         try:
-            self._folder.sync_metrics()
+            if not self._folder.sync_metrics():
+                self._display.warn(
+                    f"metrics.jsonl was removed or replaced before step {trainer.step}; the lines "
+                    "since then are lost, the coming ones are written to a new one"
+                )
             best = best or self.best
             checkpoint.write(path, tensors, self._about(best))
             final = trainer.step >= recipe.train.steps
@@ -74,7 +78,9 @@ class Saver:
             checkpoint.prune(self._folder.checkpoints, recipe.train.keep + final, spared)
         except OSError as error:
             self._failed += 1
-            message = f"the checkpoint of step {trainer.step} could not be written: {error}"
+            at = f" ({error.filename})" if error.filename else ""
+            why = f"{error.strerror or error}{at}"
+            message = f"the checkpoint of step {trainer.step} could not be written: {why}"
             if last or self._failed >= FAILED_SAVES:
                 message += "; the last good one is kept"
                 raise ImgtransError(message) from error

@@ -1,24 +1,98 @@
 """What is installed: one wheel with the core, the plugin packages and the recipes."""
 
+import importlib.util
 import subprocess
 import sys
+import tarfile
+import tomllib
 import zipfile
 from importlib import metadata
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent.parent
 
 
+SHIPPED = {".css", ".jinja", ".js", ".py", ".toml", ".txt", ".typed"}
+"""What a wheel may hold; anything else was left there by mistake."""
+SOURCES = SHIPPED | {".json", ".jsonl", ".md", ".png", ".safetensors", ".yml"}
+PLACES = {".ci", "benchmarks", "docs", "imgtrans", "plugins", "recipes", "tests"}
+FILES = {".gitignore", "CONTRIBUTING.md", "LICENSE", "PKG-INFO", "README.md", "pyproject.toml"}
+
+
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    """Built from the tree as it stands, without network."""
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", folder, ROOT]
+def built(tmp_path_factory):
+    """The sdist of the tree as it stands, and a wheel made of nothing but it, without network."""
+    folder = tmp_path_factory.mktemp("built")
+    command = [sys.executable, "-m", "build", "--no-isolation", "-o", folder, ROOT]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    return next(folder.glob("*.whl"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(built):
+    return next(built.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def sdist(built):
+    """The paths in it, below its folder."""
+    with tarfile.open(next(built.glob("*.tar.gz"))) as archive:
+        return {name.partition("/")[2] for name in archive.getnames()}
+
+
+def test_the_wheel_has_nothing_but_code_templates_and_recipes(wheel):
+    names = [name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name]
+    assert {PurePosixPath(name).suffix for name in names} == SHIPPED
+    packages = {name.partition("/")[0] for name in names}
+    assert packages == {"imgtrans", *(path.parent.name for path in ROOT.glob("plugins/*/py.typed"))}
+    assert not [name for name in names if PurePosixPath(name).name.startswith(("test_", "."))]
+    assert {"imgtrans/recipes/quickstart.toml", "imgtrans_cyclegan/__init__.py"} <= {*names}
+
+
+def test_every_package_says_that_it_is_typed_as_the_classifiers_claim(wheel):
+    archive = zipfile.ZipFile(wheel)
+    names = {name for name in archive.namelist() if ".dist-info/" not in name}
+    (about,) = [name for name in archive.namelist() if name.endswith("METADATA")]
+    assert "Classifier: Typing :: Typed\n" in archive.read(about).decode()
+    assert {f"{name.partition('/')[0]}/py.typed" for name in names} <= names
+
+
+def test_the_sdist_has_what_builds_and_tests_it_and_no_stray_files(sdist):
+    assert {name.partition("/")[0] for name in sdist} == PLACES | FILES
+    others = {name for name in sdist if PurePosixPath(name).suffix not in SOURCES}
+    known = {".ci/run", ".ci/lowest", "PKG-INFO", ".gitignore"}
+    assert {name for name in others - known if not name.endswith("/LICENSE")} == {"LICENSE"}
+    tests = {f"tests/{path.relative_to(ROOT / 'tests')}" for path in ROOT.glob("tests/test_*.py")}
+    golden = {str(path.relative_to(ROOT)) for path in ROOT.glob("tests/golden/*/*.safetensors")}
+    assert tests | golden | {"tests/conftest.py", "tests/campaign.py", ".ci/lowest.py"} <= sdist
+
+
+def lowest():
+    spec = importlib.util.spec_from_file_location("lowest", ROOT / ".ci/lowest.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_dependency_has_one_lower_bound_and_no_upper_one():
+    module = lowest()
+    lines = module.lowest()
+    assert [line for line in lines if line.startswith("torch==")]
+    assert len({Requirement(line).name for line in lines}) == len(lines)
+    for line in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]:
+        assert [each.operator for each in Requirement(line).specifier] == [">="], line
+
+
+def test_what_is_installed_in_another_version_than_the_lowest_is_named(monkeypatch):
+    module = lowest()
+    pinned = {Requirement(line).name: Requirement(line).specifier for line in module.lowest()}
+    exact = {name: str(specifier).removeprefix("==") for name, specifier in pinned.items()}
+    monkeypatch.setattr(metadata, "version", lambda name: {**exact, "click": "99"}[name])
+    assert module.installed_otherwise() == [f"click{pinned['click']} is installed as 99"]
 
 
 def test_the_wheel_holds_every_module_and_recipe_and_nothing_else(wheel):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except ImgtransError as error:
             if speaks() or isinstance(error, ProcessError):
-                click.echo(f"error: {error}", err=True)
+                _tell(f"error: {error}")
             ctx.exit(error.exit_code)
         except click.ClickException as error:
             if speaks():
@@ -38,7 +39,7 @@ class _Commands(click.Group):
             ctx.exit(RecipeError.exit_code)
         except KeyboardInterrupt:
             if speaks():
-                click.echo("stopped", err=True)
+                _tell("stopped")
             ctx.exit(130)
 
 
@@ -52,7 +53,12 @@ def _refuse_long_name(error: OSError) -> None:
     """Say that a name is too long, as any path may be; other errors are told where they occur."""
     if error.errno != errno.ENAMETOOLONG:
         raise error
-    click.echo(f"error: {str(error.filename)[:80]}…: {error.strerror}", err=True)
+    _tell(f"error: {str(error.filename)[:80]}…: {error.strerror}")
+
+
+def _tell(text: str) -> None:
+    with suppress(OSError):  # nobody is there to read it; the exit code tells, too
+        click.echo(text, err=True)
 
 
 def examples(*lines: str) -> str:

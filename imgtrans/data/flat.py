@@ -6,24 +6,31 @@ then a view, and a batch of crops one gather.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import contextlib
+import zlib
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from imgtrans.checkpoint import CorruptFileError
 from imgtrans.problems import ImgtransError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
 
     import numpy.typing as npt
 
 PLACE = np.dtype(
-    [("offset", "<i8"), ("channels", "<i4"), ("height", "<i4"), ("width", "<i4"), ("deep", "<i4")]
+    [
+        *(("offset", "<i8"), ("channels", "<i4"), ("height", "<i4"), ("width", "<i4")),
+        *(("deep", "<i4"), ("sum", "<u4")),
+    ]
 )
-"""Where an image begins, in bytes, and its shape; deep ones are float32."""
+"""Where an image begins, in bytes, and its shape; deep ones are float32; its bytes' CRC-32."""
 ALIGNED = 4
 """Every image begins at a multiple of so many bytes, so that float32 can be read in place."""
 
@@ -55,33 +62,71 @@ class Flat:
     """Of each image; that of a broken one is the next whole one's."""
     broken: Mapping[int, str]
     """Index of an unreadable image to the reason."""
-    mapped: bool = False
-    """Whether the bytes are those of a file, so that reading them may wait for a disk."""
+    path: Path | None = None
+    """Of the file whose bytes these are, so that reading them may wait for a disk."""
+    _seen: set[int] = field(default_factory=set, init=False)
 
     def __len__(self) -> int:
         """How many there are, broken ones included."""
         return len(self.places)
 
     def view(self, index: int) -> Tensor:
-        """``C×H×W`` uint8 or float32, without a copy."""
-        offset, channels, height, width, deep = self.places[index].item()
+        """``C×H×W`` uint8 or float32, without a copy.
+
+        Raises:
+            CorruptFileError: it is one of a file, and not what was written.
+        """
+        self._look(index)
+        offset, channels, height, width, deep, _ = self.places[index].item()
         flat = self.pixels[offset : offset + channels * height * width * (4 if deep else 1)]
         return (flat.view(torch.float32) if deep else flat).view(channels, height, width)
 
     def size(self, index: int) -> tuple[int, int]:
         """Height and width of an image."""
-        _, _, height, width, _ = self.places[index].item()
+        _, _, height, width, _, _ = self.places[index].item()
         return height, width
 
+    def _look(self, index: int) -> None:
+        """See once that an image of a file is what was written.
+
+        Raises:
+            CorruptFileError: it is not; the file is set aside.
+        """
+        if self.path is None or index in self._seen:
+            return
+        offset, channels, height, width, deep, expected = self.places[index].item()
+        size = channels * height * width * (4 if deep else 1)
+        if zlib.crc32(self.pixels[offset : offset + size].numpy().data) != expected:
+            aside = self.path.with_suffix(".damaged")
+            with contextlib.suppress(OSError):
+                self.path.replace(aside)
+            message = (
+                f"{self.path} is damaged: image {index} in it is not what was written; set aside "
+                f"as {aside.name}, so what is run next reads the images again"
+            )
+            raise CorruptFileError(message)
+        self._seen.add(index)
+
     def to(self, device: torch.device) -> Flat:
-        """The same on a device."""
-        return replace(self, pixels=self.pixels.to(device), mapped=False)
+        """The same on a device.
+
+        Raises:
+            CorruptFileError: an image of a file is not what was written.
+        """
+        for index in range(len(self)):
+            self._look(index)
+        return replace(self, pixels=self.pixels.to(device), path=None)
 
     def crops(self, cuts: Sequence[Cut], size: int) -> Tensor:
         """``N×C×size×size`` of the buffer's device, in one gather; uint8, or float32 as kept.
 
         Images may be of any sizes, but all of one type.
+
+        Raises:
+            CorruptFileError: one of a file is not what was written.
         """
+        for cut in cuts:
+            self._look(cut.number)
         device = self.pixels.device
         deep = bool(self.places[cuts[0].number]["deep"])
         pixels = self.pixels.view(torch.float32) if deep else self.pixels
@@ -97,7 +142,7 @@ class Flat:
 
     def _steps(self, cut: Cut, size: int) -> tuple[int, int, int, int]:
         """Where a crop begins in the buffer, and how far its next plane, row and column are."""
-        offset, _, height, width, deep = self.places[cut.number].item()
+        offset, _, height, width, deep, _ = self.places[cut.number].item()
         first = offset // (4 if deep else 1) + cut.top * width + cut.left
         if cut.mirrored:
             return first + size - 1, height * width, width, -1
@@ -132,7 +177,8 @@ def lay_out(
             broken[index] = image
             continue
         data = image.contiguous().numpy().tobytes()
-        places[index] = (offset, *image.shape, image.dtype != torch.uint8)
+        deep = image.dtype != torch.uint8
+        places[index] = (offset, *image.shape, deep, zlib.crc32(data))
         padded = -(-len(data) // ALIGNED) * ALIGNED
         write(data + bytes(padded - len(data)))
         offset += padded

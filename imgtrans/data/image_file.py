@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from imgtrans.components import Dataset, ImageList
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Of the files; raised when what is written for the same image changes."""
 HEAD: Final = 4096
 """Bytes before the pixels, so that these begin on a page."""
@@ -172,7 +172,7 @@ def _parse(path: Path, mapped: mmap.mmap) -> ImageFile:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given buffer is not writable", UserWarning)
         buffer = torch.frombuffer(mapped, dtype=torch.uint8, count=pixels, offset=HEAD)
-    flat = Flat(buffer, np.frombuffer(index[places_from:broken_from], PLACE), broken, mapped=True)
+    flat = Flat(buffer, np.frombuffer(index[places_from:broken_from], PLACE), broken, path)
     return ImageFile(flat, index[:places_from])
 
 

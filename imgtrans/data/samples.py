@@ -55,7 +55,9 @@ class Samples(torch.utils.data.Dataset[Sample | ImgtransError]):
     @property
     def mapped(self) -> bool:
         """Whether some of them are in a file, so that reading may wait for a disk."""
-        return any(each.kept is not None and each.kept.mapped for each in (self.x, self.y))
+        return any(
+            each.kept is not None and each.kept.path is not None for each in (self.x, self.y)
+        )
 
     def __getitem__(self, position: int) -> Sample | ImgtransError:
         """A sample, or why there is none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, cast
@@ -110,7 +111,8 @@ class Store:
         """
         image: Tensor | Broken | None = None
         if self.file is not None:
-            image = self.file.find(key(self.stamped, index), index)
+            with suppress(CorruptFileError):  # then it is read again
+                image = self.file.find(key(self.stamped, index), index)
         if image is None:
             image = self._decoded(index)
         if isinstance(image, Broken) and not self.skip_broken:

@@ -26,7 +26,16 @@ PLAIN_SECONDS: Final = 15.0
 
 
 class _Output(Console):
-    """A console whose reader may go away, as in ``| head -1``: a training goes on unseen."""
+    """A console whose reader may go away, as in ``| head -1``: a training goes on unseen.
+
+    So it does where a terminal was closed, or a log's disk is full.
+    """
+
+    def _check_buffer(self) -> None:
+        try:
+            super()._check_buffer()
+        except OSError:  # of a broken pipe alone rich itself takes care
+            self.on_broken_pipe()
 
     def on_broken_pipe(self) -> None:
         """Send what is still said nowhere, and keep Python from failing at its own last flush."""

@@ -6,6 +6,7 @@ frees, however the process ends, keeps a second process out.
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import os
@@ -78,6 +79,7 @@ class RunFolder:
             self._lock.acquire(timeout=self.patience)
             self.checkpoints.mkdir(exist_ok=True)
             self.samples.mkdir(exist_ok=True)
+            self._opened = self.path.stat()
             now = _now()
             self._status = {"started": now, **self.read("status.json")}
             # At once, so that whoever is refused can be told who holds the folder.
@@ -136,11 +138,19 @@ class RunFolder:
         self.write("status.json", self._status)
 
     def log(self, line: dict[str, Any]) -> None:
-        """Append one step to ``metrics.jsonl``."""
-        if self._metrics is None:
-            self._metrics = (self.path / METRICS).open("a", encoding="utf-8")
-        self._metrics.write(json.dumps(line) + "\n")
-        self._metrics.flush()
+        """Append one step to ``metrics.jsonl``.
+
+        Raises:
+            OSError: the line could not be written; the file is named.
+        """
+        path = self.path / METRICS
+        try:
+            if self._metrics is None:
+                self._metrics = path.open("a", encoding="utf-8")
+            self._metrics.write(json.dumps(line) + "\n")
+            self._metrics.flush()
+        except OSError as error:  # of a write, not of opening, the system names no file
+            raise OSError(error.errno, error.strerror, str(path)) from error
 
     def log_scores(self, line: dict[str, Any]) -> None:
         """Append one measurement to ``scores.jsonl``, in place of one of the same step."""
@@ -148,10 +158,27 @@ class RunFolder:
         with (self.path / SCORES).open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
-    def sync_metrics(self) -> None:
-        """Bring the log to the disk: a checkpoint must never be newer than the log before it."""
-        if self._metrics is not None:
-            os.fsync(self._metrics.fileno())
+    def sync_metrics(self) -> bool:
+        """Bring the log to the disk: a checkpoint must never be newer than the log before it.
+
+        Returns:
+            Whether it is still there; one that somebody removed or replaced is begun anew.
+
+        Raises:
+            OSError: the disk failed, or the folder is no longer the one that was opened.
+        """
+        if not (self.path.is_dir() and os.path.samestat(self.path.stat(), self._opened)):
+            why = "the run's folder was removed or replaced while it ran"
+            raise FileNotFoundError(errno.ENOENT, why, str(self.path))
+        if self._metrics is None:
+            return True
+        os.fsync(self._metrics.fileno())
+        path = self.path / METRICS
+        if path.exists() and os.path.samestat(path.stat(), os.fstat(self._metrics.fileno())):
+            return True
+        self._metrics.close()
+        self._metrics = None
+        return False
 
     def cut_metrics(self, step: int) -> int:
         """Drop the steps after a checkpoint, which will be made again, so that none is doubled.
@@ -169,28 +196,26 @@ def _cut(path: Path, step: int) -> int:
         return 0
     kept = 0
     beside = path.with_name(f".{path.name}.tmp")
-    with path.open(encoding="utf-8") as old, beside.open("w", encoding="utf-8") as new:
+    with path.open("rb") as old, beside.open("wb") as new:
         for line in old:
             logged = _step_of(line)
-            if logged is None:
-                continue  # the last line may be half, where the process was killed as it wrote
-            if logged > step:
-                break
-            new.write(line)
-            kept += 1
+            # The last line may be half, where the process was killed as it wrote.
+            if logged is not None and logged <= step:
+                new.write(line)
+                kept += 1
         new.flush()
         os.fsync(new.fileno())
     beside.replace(path)
     return kept
 
 
-def _step_of(line: str) -> int | None:
+def _step_of(line: bytes) -> int | None:
     """The step that a whole line of the log is about."""
     try:
         step = json.loads(line)["step"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
-    return step if line.endswith("\n") and isinstance(step, int) else None
+    return step if line.endswith(b"\n") and isinstance(step, int) else None
 
 
 def unfinished(name: str) -> RunFolder | None:
