@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from imgtrans.building import build_generators
-from imgtrans.checkpoint import Content, below, found, name_of, read, write
+from imgtrans.checkpoint import Content, found, name_of, read, write
 from imgtrans.data import to_range
 from imgtrans.fusing import Mixed, fused
 from imgtrans.padding import padded_side, through
@@ -21,6 +21,7 @@ from imgtrans.plugins import registry
 from imgtrans.problems import ImgtransError
 from imgtrans.recipe import other_versions
 from imgtrans.recipe.reading import check
+from imgtrans.state import below
 from imgtrans.translation import Direction
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from imgtrans import checkpoint
+from imgtrans import checkpoint, state
 from imgtrans.data import fingerprint
 from imgtrans.outcome import NonFiniteError
 from imgtrans.problems import ImgtransError, RecipeError
@@ -56,7 +56,7 @@ class Saver:
             ImgtransError: saving failed too often, or for the last time.
         """
         trainer, recipe = self._trainer, self._data.recipe
-        tensors = checkpoint.state(trainer)
+        tensors = state.collect(trainer)
         bad = [n for n, t in tensors.items() if t.is_floating_point() and not t.isfinite().all()]
         if bad:
             message = (
@@ -124,7 +124,7 @@ class Saver:
             message = f"{step:,} steps are done; [train] steps = {recipe.train.steps} is fewer"
             raise RecipeError(message)
         refuse_other_pools(content.tensors, recipe)
-        checkpoint.restore(self._trainer, content.tensors, step)
+        state.restore(self._trainer, content.tensors, step)
         self.saved, self.best = step, content.about.get("best")
         self._folder.status(seconds=content.about["seconds"])
         kept = self._folder.cut_metrics(step)
@@ -138,7 +138,7 @@ class Saver:
 def refuse_other_pools(tensors: Mapping[str, Tensor], recipe: Recipe) -> None:
     """Raise where past fakes could not have been made by a recipe's run."""
     size = recipe.dataset.image_size
-    for name, images in checkpoint.below(tensors, "pool/").items():
+    for name, images in state.below(tensors, "pool/").items():
         fits = images.shape[1:] == (recipe.dataset.channels, size, size)
         if not fits or len(images) > recipe.train.pool_images or not images.is_floating_point():
             message = (

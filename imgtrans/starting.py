@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from imgtrans.building import build_trainer
-from imgtrans.checkpoint import Content, CorruptFileError, below, found, read
+from imgtrans.checkpoint import Content, CorruptFileError, found, read
 from imgtrans.components import dump
 from imgtrans.inference import MODEL
 from imgtrans.problems import ImgtransError, RecipeError, as_toml, listed
+from imgtrans.state import below
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

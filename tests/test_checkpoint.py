@@ -7,7 +7,7 @@ import pytest
 import torch
 from toys import batch_of, tiny_paper_recipe, tiny_recipe, trainer_of
 
-from imgtrans import ImgtransError, checkpoint
+from imgtrans import ImgtransError, checkpoint, state
 from imgtrans.checkpoint import CorruptFileError
 from imgtrans.saving import refuse_other_pools
 from imgtrans.training import train_step
@@ -88,10 +88,10 @@ def trained(recipe, steps):
 
 
 def through_a_file(recipe, trainer, path):
-    checkpoint.write(path, checkpoint.state(trainer), {"step": trainer.step})
+    checkpoint.write(path, state.collect(trainer), {"step": trainer.step})
     content = checkpoint.read(path)
     fresh = trainer_of(recipe)
-    checkpoint.restore(fresh, content.tensors, content.about["step"])
+    state.restore(fresh, content.tensors, content.about["step"])
     return fresh
 
 
@@ -103,25 +103,25 @@ def test_going_on_from_a_file_equals_never_stopping(tmp_path, make, stop):
     resumed = through_a_file(recipe, trained(recipe, stop), tmp_path / "file")
     for step in range(stop, 5):
         train_step(resumed, *batch_of(resumed, step))
-    ours, theirs = checkpoint.state(whole), checkpoint.state(resumed)
+    ours, theirs = state.collect(whole), state.collect(resumed)
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 def test_a_checkpoint_holds_weights_moments_and_pools():
-    names = checkpoint.state(trained(tiny_paper_recipe(), 2))
+    names = state.collect(trained(tiny_paper_recipe(), 2))
     kinds = {"/".join(name.split("/")[:3]).partition(".")[0] for name in names}
     assert {"networks/generators", "networks/discriminators", "pool/summer_to_winter"} <= kinds
     assert "optimizer/generators/exp_avg" in {"/".join(n.split("/")[:3]) for n in names}
 
 
 def test_other_networks_are_refused_with_the_first_difference():
-    saved = checkpoint.state(trained(tiny_recipe(), 1))
+    saved = state.collect(trained(tiny_recipe(), 1))
     wider = tiny_recipe().generator.model_copy(update={"width": 4})
     with pytest.raises(
         ImgtransError, match=r"other networks: 72 tensors differ; .* is \(8, 8, 3, 3\)"
     ):
-        checkpoint.restore(trainer_of(tiny_recipe(generator=wider)), saved, 1)
+        state.restore(trainer_of(tiny_recipe(generator=wider)), saved, 1)
 
 
 def test_a_damaged_newest_checkpoint_is_set_aside_and_the_one_before_used(tmp_path):
@@ -157,16 +157,16 @@ def test_restored_moments_lie_in_memory_as_their_parameters_do(tmp_path):
     whole = channels_last(trainer_of(tiny_recipe()))
     for step in range(2):
         train_step(whole, *batch_of(whole, step))
-    checkpoint.write(tmp_path / "file", checkpoint.state(whole), {"step": 2})
+    checkpoint.write(tmp_path / "file", state.collect(whole), {"step": 2})
     resumed = channels_last(trainer_of(tiny_recipe()))
-    checkpoint.restore(resumed, checkpoint.read(tmp_path / "file").tensors, 2)
+    state.restore(resumed, checkpoint.read(tmp_path / "file").tensors, 2)
     for phase in resumed.phases:
         for parameter in phase.parameters.values():
             moment = phase.optimizer.state[parameter]["exp_avg"]
             assert moment.stride() == parameter.stride()
     for trainer in (whole, resumed):
         train_step(trainer, *batch_of(trainer, 2))
-    ours, theirs = checkpoint.state(whole), checkpoint.state(resumed)
+    ours, theirs = state.collect(whole), state.collect(resumed)
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
@@ -212,7 +212,7 @@ def test_a_model_among_the_checkpoints_is_set_aside(tmp_path):
 def test_moments_that_fit_no_parameter_are_refused(change):
     trainer = trainer_of(tiny_recipe())
     train_step(trainer, *batch_of(trainer)).read()
-    saved = checkpoint.state(trainer)
+    saved = state.collect(trainer)
     name = next(name for name in saved if name.startswith("optimizer/generators/exp_avg/"))
     if change in ("step", "exp_avg"):
         saved.pop(name.replace("/exp_avg/", f"/{change}/"))
@@ -223,7 +223,7 @@ def test_moments_that_fit_no_parameter_are_refused(change):
     with pytest.raises(
         ImgtransError, match="the checkpoint's optimizer of the generators does not"
     ):
-        checkpoint.restore(trainer, saved, 1)
+        state.restore(trainer, saved, 1)
 
 
 def test_a_pool_of_other_images_is_refused():

@@ -21,6 +21,7 @@ from imgtrans import (
     Score,
     checkpoint,
     load_model,
+    state,
 )
 from imgtrans.cli import main
 from imgtrans.components import Images
@@ -129,14 +130,14 @@ def test_a_mean_has_the_interval_that_holds_it_in_nineteen_of_twenty_cases():
 def test_measuring_changes_neither_modes_nor_weights_nor_random_numbers():
     recipe = of_paired(error=Error(), far=Distance(), cycle=Cycle())
     trainer = trainer_of(recipe)
-    before = {key: value.clone() for key, value in checkpoint.state(trainer).items()}
+    before = {key: value.clone() for key, value in state.collect(trainer).items()}
     torch.manual_seed(7)
     expected = torch.rand(3)
     torch.manual_seed(7)
     figures_of(recipe, directions=trainer.directions)
     assert torch.equal(torch.rand(3), expected)
     assert all(network.training for network in trainer.networks.values())
-    after = checkpoint.state(trainer)
+    after = state.collect(trainer)
     assert all(torch.equal(before[key], after[key]) for key in before)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from imgtrans import checkpoint
+from imgtrans import state
 
 if TYPE_CHECKING:
     from imgtrans.distributed.group import Group
@@ -21,7 +21,7 @@ def hand_over(trainer: Trainer, group: Group) -> None:
     if group.ranks.count == 1:
         return
     if group.ranks.first:
-        tensors = checkpoint.state(trainer)
+        tensors = state.collect(trainer)
         kinds = [(name, str(each.dtype), each.shape) for name, each in tensors.items()]
         group.tell("state", {"step": trainer.step, "tensors": kinds})
         # Channels may be last, and the others know nothing of strides.
@@ -34,4 +34,4 @@ def hand_over(trainer: Trainer, group: Group) -> None:
     }
     tensors = {name: each.to(trainer.device) for name, each in tensors.items()}
     group.ranks.broadcast(tensors.values())
-    checkpoint.restore(trainer, tensors, told["step"])
+    state.restore(trainer, tensors, told["step"])

@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from hypothesis.configuration import set_hypothesis_home_dir
 from PIL import Image
 
-from imgtrans import checkpoint
+from imgtrans import checkpoint, state
 from imgtrans.building import build_trainer
 from imgtrans.cli import main
 from imgtrans.importing.reading import read_weights
@@ -151,7 +151,7 @@ def write_state(folder: Path) -> tuple[Any, dict[str, Any], dict[str, Any]]:
         "kind": "checkpoint", "step": 1, "recipe": recipe.tables(), "fingerprint": "x",
         "generated": False, "seconds": 1.5, "best": {"step": 1, "metric": "x", "value": 0.5},
     }  # fmt: skip
-    tensors = checkpoint.state(trainer)
+    tensors = state.collect(trainer)
     checkpoint.write(folder / "step-00000001.safetensors", tensors, about)
     save_model(folder / "model.safetensors", trainer, recipe, {"step": 1, "generated": False})
     (folder / "tiny.toml").write_text(to_toml(recipe))
@@ -175,7 +175,7 @@ def states(place: Path) -> tuple[st.SearchStrategy[Any], Callable[[Any], object]
         if taken.about.get("kind") == "checkpoint":
             recipe = check(taken.about["recipe"], "the checkpoint")
             refuse_other_pools(taken.tensors, recipe)
-            checkpoint.restore(trainer, taken.tensors, taken.about["step"])
+            state.restore(trainer, taken.tensors, taken.about["step"])
             train_step(trainer, *torch.rand(2, 2, 3, 32, 32)).read()
         load_model(fuzzed)
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from imgtrans import checkpoint
+from imgtrans import checkpoint, state
 from imgtrans.building import build_trainer
 from imgtrans.plan import make_plan
 from imgtrans.problems import ImgtransError
@@ -297,7 +297,7 @@ def cost_of_saving(place: Path, count: int) -> Figure:
         for parameter in phase.parameters.values():
             parameter.grad = torch.zeros_like(parameter)
         phase.optimizer.step()
-    tensors, broken, spent = checkpoint.state(trainer), [], {}
+    tensors, broken, spent = state.collect(trainer), [], {}
     for number in range(count):
         path = place / checkpoint.name_of(number)
         for name, digest in (("saved", checkpoint._digest), ("unhashed", lambda *_: "")):
