@@ -32,7 +32,15 @@ WORDS = (
     "cpu", "png", "cuda:9", "train.steps=1", "generator.width=x", "name=y", "quickstart", "0", "-1",
     "1e9", "../x", ".", "/", "*", "**", "~", "\udcff", "é❄", "a" * 300,
 )  # fmt: skip
-COMMANDS = WORDS[:14]
+LINES = (
+    "validate tiny.toml --set train.steps=1", "validate tiny.toml --data", "show tiny.toml --lock",
+    "show generator cyclegan/resnet --json", "list-components loss --match l*", "recipes --json",
+    "translate model.safetensors picture.png -o out --overwrite --format png", "schema",
+    "translate model.safetensors pictures -o out --direction x-to-y", "copy quickstart copied.toml",
+    "import weights.pth -o out/imported.safetensors --domains a b", "run tiny.toml --name y -q",
+    "run --resume", "evaluate model.safetensors --json", "export model.safetensors --format onnx",
+    "report tiny --output out/page.html", "new-plugin x --kind loss", "benchmark tiny.toml",
+)  # fmt: skip
 
 
 @st.composite
@@ -137,12 +145,16 @@ def overrides(tables: dict[str, Any]) -> st.SearchStrategy[str]:
     return known | known | known | odd
 
 
-def command_lines() -> st.SearchStrategy[list[str]]:
-    """A command and some words, most of which mean something to one of them."""
+@st.composite
+def command_lines(draw: st.DrawFn) -> list[str]:
+    """A command line that works, with some words changed, put in or taken out."""
+    line = draw(st.sampled_from(LINES)).split()
     words = st.sampled_from(WORDS) | st.text(st.characters(exclude_characters="\0"), max_size=6)
-    return st.tuples(st.sampled_from(COMMANDS), st.lists(words, max_size=6)).map(
-        lambda line: [line[0], *line[1]]
-    )
+    for _ in range(draw(st.integers(0, 3))):
+        place = draw(st.integers(0, len(line)))
+        kept = draw(st.integers(0, 1))  # whether the word in its place stays
+        line[place : place + 1 - kept] = draw(st.lists(words, max_size=2))
+    return line
 
 
 def pictures() -> list[bytes]:
