@@ -121,7 +121,7 @@ def _same(one: checkpoint.Content, other: checkpoint.Content) -> bool:
 
 
 @promise("R8-checkpoint", "a damaged checkpoint is set aside, and the one before it is used",
-         short=60, full=650)  # fmt: skip
+         short=18, full=650)  # fmt: skip
 def damaged_checkpoint(place: Path, count: int) -> Figure:
     del place
     whole = runs()[0]
@@ -146,7 +146,7 @@ def damaged_checkpoint(place: Path, count: int) -> Figure:
 
 
 @promise("R8-model", "a damaged model or best checkpoint translates nothing",
-         short=60, full=650)  # fmt: skip
+         short=18, full=650)  # fmt: skip
 def damaged_model(place: Path, count: int) -> Figure:
     del place
     good = checkpoint.read(runs()[0] / "model.safetensors")
@@ -165,7 +165,7 @@ def damaged_model(place: Path, count: int) -> Figure:
 
 
 @promise("R8-images", "a damaged file of decoded images is set aside, no changed pixel is used",
-         short=60, full=650)  # fmt: skip
+         short=18, full=650)  # fmt: skip
 def damaged_images(place: Path, count: int) -> Figure:
     runs()
     path = min((Path(KEPT.name) / "caches-0/images").glob("*.images"))
@@ -210,7 +210,7 @@ def _resumed(run: Path, damage: Damage) -> str:
 
 
 def _text(key: str, name: str, says: str) -> None:
-    @promise(key, says, short=12, full=650)
+    @promise(key, says, short=8, full=650)
     def damaged_text(place: Path, count: int) -> Figure:
         del place
         return try_out(count, name, _resumed)

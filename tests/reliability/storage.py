@@ -84,7 +84,7 @@ def fill_the_disk() -> None:
 
 
 @promise("R6", "a full disk is told with path, need and room, and loses nothing that was saved",
-         short=3, full=40)  # fmt: skip
+         short=2, full=40)  # fmt: skip
 def full_disk(place: Path, count: int) -> Figure:
     whole, _ = whole_run(place)
     broken, ended = [], 0
@@ -190,7 +190,7 @@ SPOILED: dict[str, Callable[[Path], None]] = {
 
 
 @promise("R7", "a run folder made read-only, removed or replaced is told of within one save",
-         short=len(SPOILED), full=60)  # fmt: skip
+         short=3, full=60)  # fmt: skip
 def spoiled_folder(place: Path, count: int) -> Figure:
     broken = []
     for number in range(count):

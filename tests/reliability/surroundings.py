@@ -136,7 +136,7 @@ FRESH: dict[str, tuple[str, dict[str, str]]] = {
 
 
 @promise("R25", "runs finish and resume without terminal, reader, home, locale or right clock",
-         short=4, full=len(FORKED) + len(FRESH))  # fmt: skip
+         short=3, full=len(FORKED) + len(FRESH))  # fmt: skip
 def surroundings(place: Path, count: int) -> Figure:
     recipe = _write_recipe(place)
     caches = {"IMGTRANS_CACHE": str(place / "caches")}
