@@ -2,7 +2,8 @@
 
 An image is taken from it only while its name and its stamp (of a file: size, times, inode) are what
 they were when it was read; the file's own name is made of everything else that decides its pixels.
-It is written whole or not at all, by one process at a time.
+It is written whole or not at all, by one process at a time. Its index is verified when it is
+opened, an image's bytes when they are first used.
 """
 
 from __future__ import annotations
