@@ -92,14 +92,15 @@ def torchrun(folder: Path, *arguments: str | Path, restarts: int = 0) -> subproc
     """Two processes on the processor, of one thread each; they speak into a file."""
     options = ["--standalone", "--nproc-per-node", "2", "--max-restarts", str(restarts)]
     command = [sys.executable, "-m", "torch.distributed.run", *options, "-m", "imgtrans", "run"]
-    return subprocess.Popen(
-        [*command, *map(str, arguments), "--device", "cpu"],
-        cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=(folder / "said.txt").open("ab"),
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
+    with (folder / "said.txt").open("ab") as said:
+        return subprocess.Popen(
+            [*command, *map(str, arguments), "--device", "cpu"],
+            cwd=folder,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
 
 
 def ended(process: subprocess.Popen[bytes], folder: Path) -> int:

@@ -55,14 +55,15 @@ class Command:
     def start(self) -> Command:
         """Go, and return at once."""
         if self.fresh:
-            self._popen = subprocess.Popen(
-                [sys.executable, "-m", "imgtrans", *self.arguments],
-                cwd=self.folder,
-                env={**os.environ, "OMP_NUM_THREADS": "1", **self.environment},
-                stdout=self.log.open("w"),
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            with self.log.open("w") as log:
+                self._popen = subprocess.Popen(
+                    [sys.executable, "-m", "imgtrans", *self.arguments],
+                    cwd=self.folder,
+                    env={**os.environ, "OMP_NUM_THREADS": "1", **self.environment},
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
             self.pid = self._popen.pid
         else:
             self._process = _context().Process(
