@@ -124,11 +124,11 @@ def read(path: Path) -> Content:
     """
     data = path.read_bytes()
     length = int.from_bytes(data[:8], "little")
-    if data[8:9] == b"{" and MOST_HEADER < length < len(data):
+    if data[8:9] == b"{" and length > MOST_HEADER:
         message = f"{path} is no file of imgtrans: its header alone has {length:,} bytes"
         raise CorruptFileError(message)
     try:
-        metadata = json.loads(data[8 : 8 + length])["__metadata__"]
+        metadata = json.loads(data[8 : 8 + min(length, MOST_HEADER)])["__metadata__"]
         text, expected = metadata["about"], metadata["sha256"]
         tensors = load(data)
         about = json.loads(text)
@@ -161,10 +161,12 @@ def _foreign(data: bytes) -> bool:
             (b"PK\x03\x04", *(bytes([0x80, version]) for version in range(2, 6)))
         )
     try:
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
     except (ValueError, RecursionError):
         return False
-    return "sha256" not in header.get("__metadata__", {})
+    except KeyError:
+        return True
+    return not isinstance(metadata, dict) or "sha256" not in metadata
 
 
 def _digest(tensors: Mapping[str, Tensor], about: str) -> str:

@@ -9,7 +9,6 @@ from imgtrans.data.loading import reader_gone
 from imgtrans.distributed import GoneError
 from imgtrans.monitor import crash
 from imgtrans.outcome import NonFiniteError
-from imgtrans.problems import ImgtransError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,11 +54,13 @@ def in_words(
 
 
 def with_traces(
-    error: NonFiniteError, folder: Path, trainer: Trainer, training: TrainingData
+    error: NonFiniteError, folder: Path, trainer: Trainer, training: TrainingData | None
 ) -> NonFiniteError:
-    """The same error, which also tells where more can be found of the step."""
+    """The same error, which also tells where more can be found of the step, if one was made."""
+    if training is None or error.step < 1:
+        return error
     try:
         told = crash.leave(folder, error, trainer, training)
-    except (ImgtransError, OSError) as failed:
-        told = f"its images could not be kept: {failed}"
+    except Exception as failed:  # noqa: BLE001 - networks are run again, and the error comes first
+        told = f"no more is known of it: {failed or type(failed).__name__}"
     return NonFiniteError(f"{error}\n  {told}", error.step, error.figures)

@@ -142,9 +142,9 @@ class _Run:
         self.judging = judging
         self.steps = self.recipe.train.steps
         self.clock, self.stop = Clock(), Stop()
-        self.training: TrainingData
+        self.training: TrainingData | None = None
         self.samples: HeldOut
-        self.saver = Saver(folder, data, trainer, self.clock, display)
+        self.saver = Saver(folder, data, trainer, self.clock, display, again)
         self.journal = Journal(folder, data, trainer, self.clock, display)
 
     @property
@@ -212,9 +212,9 @@ class _Run:
         return in_words(error, self.trainer, self.recipe, path, group, self.again)
 
     def _train(self) -> int:
-        self.training = self.group.together("opened", self._open)
+        self.training = training = self.group.together("opened", self._open)
         self.display.stop()
-        self.journal.leave_out(self.training.broken)
+        self.journal.leave_out(training.broken)
         self.samples = sample_images(self.recipe, self.data.test)
         self.journal.leave_out(self.samples.broken)
         spent = self.folder.read("status.json").get("seconds")
@@ -225,7 +225,7 @@ class _Run:
         if not self.done:
             self.display.start("step", self.steps, self.trainer.step)
             self.stop.stepping = True
-            self._loop()
+            self._loop(training)
             self.stop.stepping = False
             self.display.stop()
         return self._finish()
@@ -233,9 +233,9 @@ class _Run:
     def _open(self) -> TrainingData:
         return open_share(self.recipe, self.data.train, self.display, self.group.ranks)
 
-    def _loop(self) -> None:
+    def _loop(self, training: TrainingData) -> None:
         self.group.passed(self.trainer.step)
-        with closing(steps(self.trainer, self.training)) as made:
+        with closing(steps(self.trainer, training)) as made:
             for step in made:
                 self.clock.tick()
                 self.journal.leave_out(step.broken)

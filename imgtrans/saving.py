@@ -32,9 +32,16 @@ class Saver:
     """Saves one run's trainer, and restores it."""
 
     def __init__(
-        self, folder: RunFolder, data: Data, trainer: Trainer, clock: Clock, display: Display
+        self,
+        folder: RunFolder,
+        data: Data,
+        trainer: Trainer,
+        clock: Clock,
+        display: Display,
+        again: str,
     ) -> None:
-        """Nothing is saved or restored yet."""
+        """Nothing is saved or restored yet; ``again`` is the command that continues the run."""
+        self._again = again
         self._folder, self._data, self._trainer = folder, data, trainer
         self._clock, self._display = clock, display
         self.saved = 0
@@ -55,7 +62,7 @@ class Saver:
             NonFiniteError: something to be saved is not finite.
             ImgtransError: saving failed too often, or for the last time.
         """
-        trainer, recipe = self._trainer, self._data.recipe
+        trainer = self._trainer
         tensors = state.collect(trainer)
         bad = [n for n, t in tensors.items() if t.is_floating_point() and not t.isfinite().all()]
         if bad:
@@ -73,9 +80,6 @@ class Saver:
                 )
             best = best or self.best
             checkpoint.write(path, tensors, self._about(best))
-            final = trainer.step >= recipe.train.steps
-            spared = checkpoint.name_of(best["step"]) if best else ""
-            checkpoint.prune(self._folder.checkpoints, recipe.train.keep + final, spared)
         except OSError as error:
             self._failed += 1
             at = f" ({error.filename})" if error.filename else ""
@@ -83,12 +87,25 @@ class Saver:
             message = f"the checkpoint of step {trainer.step} could not be written: {why}"
             if last or self._failed >= FAILED_SAVES:
                 message += "; the last good one is kept"
+                message += f"\n  once that is mended, continue with: {self._again}"
                 raise ImgtransError(message) from error
             self._display.warn(f"{message}; the last good one is kept, trying again later")
         else:
             self._failed, self.saved, self.best = 0, trainer.step, best
-            if self.best is not None:
-                self._folder.status(best=self.best)
+            self._tidy()
+
+    def _tidy(self) -> None:
+        """What comes after a checkpoint, and is no reason to call it lost."""
+        best, train = self.best, self._data.recipe.train
+        final = self._trainer.step >= train.steps
+        spared = checkpoint.name_of(best["step"]) if best else ""
+        try:
+            checkpoint.prune(self._folder.checkpoints, train.keep + final, spared)
+            if best is not None:
+                self._folder.status(best=best)
+        except OSError as error:
+            what = f"{error.strerror or error} ({error.filename})"
+            self._display.warn(f"older checkpoints or status.json could not be changed: {what}")
 
     def _about(self, best: dict[str, Any] | None) -> dict[str, Any]:
         recipe = self._data.recipe

@@ -102,7 +102,8 @@ def _read(path: Path, warn: Callable[[str], None]) -> Content:
             if older is None:
                 raise
             warn(f"{error}; {older.name} is taken instead")
-    if content.about.get("kind") not in ("model", "checkpoint"):
+    domains = content.about.get("recipe", {}).get("domains")
+    if not _are_two_names(domains) or content.about.get("kind") not in ("model", "checkpoint"):
         message = f"{file} is no model and no checkpoint, so nothing can start from it"
         raise ImgtransError(message)
     return content
@@ -127,6 +128,9 @@ def _taken(
     problems = [
         f"{name}/{line}" for name in taken for line in _misfits(networks[name], taken[name])
     ]
+    if bad := [n for n, each in taken.items() if not all(map(_finite, each.values()))]:
+        message = f"{path} holds weights of {bad[0]} that are not finite; nothing can start from it"
+        raise ImgtransError(message)
     if problems:
         differing = _other_settings(content, taken, recipe)
         message = "\n".join(
@@ -137,6 +141,16 @@ def _taken(
         )
         raise RecipeError(message)
     return content, taken
+
+
+def _are_two_names(domains: object) -> bool:
+    if not isinstance(domains, list) or len(domains) != 2:
+        return False
+    return all(isinstance(each, str) for each in domains)
+
+
+def _finite(weights: Tensor) -> bool:
+    return not weights.is_floating_point() or bool(weights.isfinite().all())
 
 
 def _roles(content: Content, recipe: Recipe) -> Iterator[tuple[_Role, str]]:
@@ -180,7 +194,8 @@ def _told(
 def _other_settings(content: Content, taken: Mapping[str, object], recipe: Recipe) -> Iterator[str]:
     """What networks in the file were built with, and those of the recipe are not."""
     for table in sorted({name.partition(".")[0].removesuffix("s") for name in taken}):
-        there = dict(_flat(content.about["recipe"].get(table, {})))
+        told = content.about["recipe"].get(table)
+        there = dict(_flat(told if isinstance(told, dict) else {}))
         here = dict(_flat(dump(getattr(recipe, table))))
         for key in {**there, **here}:
             if there.get(key) != here.get(key):

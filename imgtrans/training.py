@@ -191,12 +191,13 @@ def _gradients(trainer: Trainer, phase: Phase) -> list[Tensor]:
 
 
 def _norms(phase: Phase) -> Tensor:
-    """Of the gradient of each network; infinite already where Adam's squares would be."""
+    """Of the gradient of each network; infinite already where its square is, which Adam needs."""
     norms = []
     for parameters in phase.networks.values():
         gradients = [each.grad for each in parameters if each.grad is not None]
         norms.append(get_total_norm(gradients) if gradients else parameters[0].new_zeros(()))
-    return torch.stack(norms)
+    found = torch.stack(norms)
+    return torch.where(found.square().isfinite(), found, found * math.inf)
 
 
 def _step(trainer: Trainer, phase: Phase, values: Tensor) -> None:

@@ -193,6 +193,20 @@ def test_a_description_that_cannot_be_ours_is_refused_though_its_hash_is_right(
         checkpoint.read(tmp_path / "file")
 
 
+@pytest.mark.parametrize("metadata", [b"null", b"3", b'"sha256"', b"[]"])
+def test_a_header_whose_metadata_is_no_table_is_told(tmp_path, metadata):
+    header = b'{"__metadata__":' + metadata + b"}"
+    (tmp_path / "file").write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(CorruptFileError, match="is no file of imgtrans"):
+        checkpoint.read(tmp_path / "file")
+
+
+def test_a_header_that_is_said_to_be_longer_than_the_file_is_not_read(tmp_path):
+    (tmp_path / "file").write_bytes((1 << 62).to_bytes(8, "little") + b'{"a":[' + b"1," * 10**6)
+    with pytest.raises(CorruptFileError, match="its header alone has"):
+        checkpoint.read(tmp_path / "file")
+
+
 def test_a_header_of_a_hundred_megabytes_is_not_read(tmp_path):
     header = b'{"__metadata__":{"about":"' + b"x" * 10**8 + b'"}}'
     (tmp_path / "file").write_bytes(len(header).to_bytes(8, "little") + header)

@@ -228,6 +228,17 @@ def test_what_was_not_finite_first_is_found(tmp_path):
     assert first == f"the output of generators.summer_to_winter, {name} (Conv2d)"
 
 
+def test_a_step_is_named_though_nothing_more_can_be_found_of_it(monkeypatch):
+    def fail(*_):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr("imgtrans.failing.crash.leave", fail)
+    overrides = {"generators": {"learning_rate": 1e30}, "steps": 9}
+    with pytest.raises(NonFiniteError, match=r"(?s)step \d: .*no more is known of it"):
+        quiet_run(short(**overrides))
+    assert json.loads(Path("runs/tiny/status.json").read_text())["state"] == "failed"
+
+
 def test_a_reader_of_images_that_dies_is_told_wherever_torch_says_so(monkeypatch):
     def die(*arguments):
         message = "DataLoader worker (pid 7) is killed by signal: Killed. "
@@ -257,8 +268,21 @@ def test_saves_that_go_on_failing_end_the_run(monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoint, "write", full)
-    with pytest.raises(ImgtransError, match="the checkpoint of step 4 could not be written"):
+    with pytest.raises(
+        ImgtransError, match="the checkpoint of step 4 could not be written"
+    ) as told:
         quiet_run(short())
+    assert "imgtrans run --resume runs/tiny" in str(told.value)
+
+
+def test_what_comes_after_a_checkpoint_may_fail_and_the_checkpoint_counts(monkeypatch, capsys):
+    def full(*_):
+        raise OSError(28, "No space left on device", "runs/tiny/checkpoints/old")
+
+    monkeypatch.setattr(checkpoint, "prune", full)
+    ended = run(short(), Display())
+    assert ended.exit_code == 0
+    assert "older checkpoints or status.json could not be changed" in capsys.readouterr().err
 
 
 def test_a_full_disk_ends_the_run_in_words_and_names_the_command_that_goes_on(monkeypatch):

@@ -213,6 +213,24 @@ def test_what_is_no_file_of_weights_is_told(trained):
     assert not Path("runs").exists()
 
 
+def test_weights_that_are_not_finite_are_no_start(trained):
+    content = checkpoint.read(trained / "model.safetensors")
+    weights = next(each for each in content.tensors.values() if each.is_floating_point())
+    weights.view(-1)[0] = torch.nan
+    checkpoint.write(Path("nan.safetensors"), content.tensors, content.about)
+    with pytest.raises(ImgtransError, match=r"holds weights of generators\..* that are not finite"):
+        run(going_on("nan.safetensors"), Display(quiet=True))
+
+
+@pytest.mark.parametrize("domains", [None, "ab", ["a"], [1, 2]])
+def test_a_file_whose_recipe_names_no_domains_is_no_start(trained, domains):
+    content = checkpoint.read(trained / "model.safetensors")
+    content.about["recipe"] = {"domains": domains, "generator": 3}
+    checkpoint.write(Path("forged"), content.tensors, content.about)
+    with pytest.raises(ImgtransError, match="is no model and no checkpoint"):
+        run(going_on("forged"), Display(quiet=True))
+
+
 def test_a_direction_that_the_file_has_not_is_told(trained):
     content = checkpoint.read(trained / "model.safetensors")
     other = {k: v for k, v in content.tensors.items() if k.startswith("winter_to_summer/")}

@@ -28,7 +28,7 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except ImgtransError as error:
             if speaks() or isinstance(error, ProcessError):
-                _tell(f"error: {error}")
+                tell(f"error: {error}")
             ctx.exit(error.exit_code)
         except click.ClickException as error:
             if speaks():
@@ -39,7 +39,7 @@ class _Commands(click.Group):
             ctx.exit(RecipeError.exit_code)
         except KeyboardInterrupt:
             if speaks():
-                _tell("stopped")
+                tell("stopped")
             ctx.exit(130)
 
 
@@ -53,10 +53,11 @@ def _refuse_long_name(error: OSError) -> None:
     """Say that a name is too long, as any path may be; other errors are told where they occur."""
     if error.errno != errno.ENAMETOOLONG:
         raise error
-    _tell(f"error: {str(error.filename)[:80]}…: {error.strerror}")
+    tell(f"error: {str(error.filename)[:80]}…: {error.strerror}")
 
 
-def _tell(text: str) -> None:
+def tell(text: str) -> None:
+    """Say a line on standard error."""
     with suppress(OSError):  # nobody is there to read it; the exit code tells, too
         click.echo(text, err=True)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from imgtrans.cli.group import add_files, examples, plugin_option, set_option
+from imgtrans.cli.group import add_files, examples, plugin_option, set_option, tell
 from imgtrans.launching import leave_in_peace
 from imgtrans.problems import ImgtransError
 
@@ -100,7 +100,7 @@ def validate(
         try:
             recipe = load_recipe(name, overrides, say=click.echo)
             for line in other_versions(recipe):
-                click.echo(f"warning: {line}", err=True)
+                tell(f"warning: {line}")
             click.echo(f"{name} is valid")
             if dry_run:
                 from imgtrans.describing import show_plan
@@ -111,6 +111,6 @@ def validate(
 
                 check_data(recipe, Display())
         except ImgtransError as error:
-            click.echo(f"error: {error}", err=True)
+            tell(f"error: {error}")
             failed = max(failed, error.exit_code)
     sys.exit(failed)

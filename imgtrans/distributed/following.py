@@ -79,7 +79,8 @@ class _Follower:
             except GoneError as error:
                 code = self._when_gone(error)
             except NonFiniteError as error:  # as all processes find, so the first one says it
-                code = error.exit_code
+                # It also writes down what it finds, so this one waits: torchrun ends all with one.
+                code = self._told_over(error.exit_code)
             except Exception as error:
                 message = f"process {self.group.ranks.rank}: {self._in_words(error)}"
                 self.group.failed(message)
@@ -113,6 +114,14 @@ class _Follower:
                     group.wait(trainer.step)
         self.stop.stepping = False
         return int(group.ask("over"))
+
+    def _told_over(self, code: int) -> int:
+        try:
+            return int(self.group.ask("over"))
+        except OverError as over:
+            return over.exit_code
+        except GoneError:
+            return code
 
     def _in_words(self, error: Exception) -> str:
         if self.recipe is None or not ran_out(error):

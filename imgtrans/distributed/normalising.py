@@ -95,7 +95,8 @@ class _Normalised(torch.autograd.Function):
             return (*_by_parts(images, weight, bias, eps, ranks, gradients[0]), None, None)
         scale = (variance + eps).rsqrt()
         _, towards_weight, towards_bias = torch.ops.aten.native_batch_norm_backward(
-            gradients[0], images, weight, None, None, mean, scale,
+            gradients[0], images, torch.ones_like(mean) if weight is None else weight,
+            None, None, mean, scale,
             train=True, eps=eps, output_mask=[False, True, True],
         )  # fmt: skip
         sums = torch.stack([towards_weight, towards_bias])

@@ -45,7 +45,8 @@ def leave(folder: Path, error: NonFiniteError, trainer: Trainer, training: Train
         ImgtransError: an image cannot be read any more.
     """
     place = folder / "crash" / f"step-{error.step:08d}"
-    place.mkdir(parents=True, exist_ok=True)
+    for each in (place.parent, place):  # not the run folder itself, should that be gone
+        each.mkdir(exist_ok=True)
     # Of all processes together.
     samples = replace(training.samples, order=replace(training.order, share=(0, 1)))
     files = _files(training, error.step - 1)
@@ -56,17 +57,24 @@ def leave(folder: Path, error: NonFiniteError, trainer: Trainer, training: Train
         "figures": {name: _number(value) for name, value in error.figures.items()},
         "learning_rates": {k: _number(v) for k, v in trainer.learning_rates().items()},
         "files": dict(zip(("x", "y"), files, strict=True)),
-        "first": list(_culprits(trainer, (x, y), files)),
+        "first": [],
     }
-    write_bytes(place / "report.json", (json.dumps(report, indent=1) + "\n").encode())
+    _write(place, report)
     for name, images in (("x", x), ("y", y)):
         write_bytes(place / f"{name}.png", png(make_grid((images + 1) / 2, nrow=len(images))))
+    for culprit in _culprits(trainer, (x, y), files, error.step):
+        report["first"].append(culprit)
+    _write(place, report)
     told = [*dict.fromkeys([*files[0], *files[1]])]
     more = f" and {len(told) - FILES_TOLD} more" if len(told) > FILES_TOLD else ""
     lines = [f"first: {line}" for line in report["first"][:1]]
     lines.append(f"its images: {', '.join(told[:FILES_TOLD])}{more}")
     lines.append(f"all that is known: {place}")
     return "\n  ".join(lines)
+
+
+def _write(place: Path, report: dict[str, Any]) -> None:
+    write_bytes(place / "report.json", (json.dumps(report, indent=1) + "\n").encode())
 
 
 def _files(training: TrainingData, step: int) -> tuple[list[str], list[str]]:
@@ -83,7 +91,10 @@ def _number(value: float) -> float | str:
 
 
 def _culprits(
-    trainer: Trainer, images: tuple[Tensor, Tensor], files: tuple[Sequence[str], Sequence[str]]
+    trainer: Trainer,
+    images: tuple[Tensor, Tensor],
+    files: tuple[Sequence[str], Sequence[str]],
+    step: int,
 ) -> Iterator[str]:
     """Where a value is not finite, from what comes first in a step to what comes last."""
     for batch, names in zip(images, files, strict=True):
@@ -95,10 +106,10 @@ def _culprits(
             if not weight.isfinite().all():
                 yield f"the weight {name} of {network}"
     if trainer.ranks.count == 1:  # else its normalisation may wait for processes that are gone
-        yield from _layers(trainer, images)
+        yield from _layers(trainer, images, step)
 
 
-def _layers(trainer: Trainer, images: tuple[Tensor, Tensor]) -> Iterator[str]:
+def _layers(trainer: Trainer, images: tuple[Tensor, Tensor], step: int) -> Iterator[str]:
     """The first layer of each network that makes something else of the step's images."""
     found: dict[str, str] = {}
     hooks = []
@@ -115,7 +126,7 @@ def _layers(trainer: Trainer, images: tuple[Tensor, Tensor]) -> Iterator[str]:
     for network, module in trainer.networks.items():
         for layer, part in module.named_modules():
             hooks.append(part.register_forward_hook(watch(network, layer)))
-    seed_everything(trainer.settings.seed, trainer.step)
+    seed_everything(trainer.settings.seed, step - 1)
     there = [each.to(trainer.device, trainer.dtype) for each in images]
     with torch.no_grad():
         for direction, source in zip(trainer.directions, there, strict=False):

@@ -205,7 +205,8 @@ def _plainly(path: Path) -> Iterator[None]:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _refusal(path, str(error).rstrip("."), "if you trust it, scale it down") from error
     except UnidentifiedImageError as error:
-        what = "the file is empty" if not path.stat().st_size else "it holds no readable image"
+        empty = path.is_file() and not path.stat().st_size
+        what = "the file is empty" if empty else "it holds no readable image"
         raise _refusal(path, what) from error
     except (OSError, *_BROKEN) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -113,15 +113,17 @@ def _inside(place: str) -> Iterator[None]:
 
 
 def _same(one: checkpoint.Content, other: checkpoint.Content) -> bool:
-    return (
-        one.about == other.about
-        and one.tensors.keys() == other.tensors.keys()
-        and all(torch.equal(one.tensors[name], other.tensors[name]) for name in one.tensors)
+    return one.about == other.about and _same_tensors(one, other)
+
+
+def _same_tensors(one: checkpoint.Content, other: checkpoint.Content) -> bool:
+    return one.tensors.keys() == other.tensors.keys() and all(
+        torch.equal(one.tensors[name], other.tensors[name]) for name in one.tensors
     )
 
 
 @promise("R8-checkpoint", "a damaged checkpoint is set aside, and the one before it is used",
-         short=18, full=650)  # fmt: skip
+         short=18, full=900)  # fmt: skip
 def damaged_checkpoint(place: Path, count: int) -> Figure:
     del place
     whole = runs()[0]
@@ -131,7 +133,7 @@ def damaged_checkpoint(place: Path, count: int) -> Figure:
         warnings: list[str] = []
         if damage.how == "swapped":  # whole, but of another recipe
             outcome = run_imgtrans("run", "--resume", run, "--quiet")
-            there = "seed" in outcome.stderr and outcome.exit_code == 2
+            there = "train.seed" in outcome.stderr and outcome.exit_code == 2
             return "refused" if there else f"{outcome}"
         content = checkpoint.newest(run / "checkpoints", warnings.append)
         assert content is not None
@@ -145,8 +147,8 @@ def damaged_checkpoint(place: Path, count: int) -> Figure:
     return try_out(count, NEWEST, use)
 
 
-@promise("R8-model", "a damaged model or best checkpoint translates nothing",
-         short=18, full=650)  # fmt: skip
+@promise("R8-model", "a damaged model translates nothing",
+         short=18, full=900)  # fmt: skip
 def damaged_model(place: Path, count: int) -> Figure:
     del place
     good = checkpoint.read(runs()[0] / "model.safetensors")
@@ -165,7 +167,7 @@ def damaged_model(place: Path, count: int) -> Figure:
 
 
 @promise("R8-images", "a damaged file of decoded images is set aside, no changed pixel is used",
-         short=18, full=650)  # fmt: skip
+         short=18, full=900)  # fmt: skip
 def damaged_images(place: Path, count: int) -> Figure:
     runs()
     path = min((Path(KEPT.name) / "caches-0/images").glob("*.images"))
@@ -190,6 +192,8 @@ def damaged_images(place: Path, count: int) -> Figure:
 
 def _resumed(run: Path, damage: Damage) -> str:
     """Go on from a run with a damaged text: to the end it would have had, or an error of ours."""
+    for left in (NEWEST, "model.safetensors"):  # so that steps are made with what was damaged
+        (run / left).unlink()
     try:
         outcome = run_imgtrans("run", "--resume", run, "--quiet")
         report = run_imgtrans("report", run)
@@ -204,13 +208,13 @@ def _resumed(run: Path, damage: Damage) -> str:
         return "refused"
     content = checkpoint.read(checkpoint.found(run / "checkpoints")[0])
     good = checkpoint.read(runs()[0] / NEWEST)
-    if int(content.about["step"]) == STEPS and not _same(content, good):
+    if int(content.about["step"]) == STEPS and not _same_tensors(content, good):
         return "other weights"
     return "told" if "warning: " in outcome.stderr else "harmless"
 
 
 def _text(key: str, name: str, says: str) -> None:
-    @promise(key, says, short=8, full=650)
+    @promise(key, says, short=8, full=100)
     def damaged_text(place: Path, count: int) -> Figure:
         del place
         return try_out(count, name, _resumed)

@@ -49,7 +49,31 @@ SITES = [
 
 def inject(site: str, name: str, value: float) -> None:
     """Make one number of the step after so many a wrong one."""
+    _watch_weights("discriminators" if "discriminators" in name else "generators")
     {"loss": _loss, "gradient": _gradient, "image": _image, "rate": _rate}[site](name, value)
+
+
+def _watch_weights(phase_name: str) -> None:
+    """Write down whether the phase that something is wrong in has changed its weights."""
+    from imgtrans import running, stepping
+
+    before: dict[str, torch.Tensor] = {}
+    step, tell = stepping.train_step, running.with_traces
+
+    def weights(trainer: Trainer) -> dict[str, torch.Tensor]:
+        return next(dict(each.parameters) for each in trainer.phases if each.name == phase_name)
+
+    def watched(trainer: Trainer, *images: Any) -> Any:
+        if trainer.step == AT:
+            before.update({k: v.detach().clone() for k, v in weights(trainer).items()})
+        return step(trainer, *images)
+
+    def told(error: Any, folder: Path, trainer: Trainer, training: Any) -> Any:
+        same = all(torch.equal(before[key], now) for key, now in weights(trainer).items())
+        Path("weights.txt").write_text("the same" if before and same else "changed")
+        return tell(error, folder, trainer, training)
+
+    stepping.train_step, running.with_traces = watched, told
 
 
 def _loss(name: str, value: float) -> None:
@@ -148,7 +172,10 @@ def not_finite(place: Path, count: int) -> Figure:
         if site in {"loss", "gradient"} and f"{name} = {value}" not in told:
             wrong.append("its name is not told")
         run = folder / "runs/tiny"
-        wrong += _crash_folder(run, site, name)
+        wrong += _crash_folder(run)
+        weights = folder / "weights.txt"
+        if not weights.exists() or weights.read_text() != "the same":
+            wrong.append("weights have changed")
         kept = checkpoint.found(run / "checkpoints")
         before = checkpoint.read(whole / "checkpoints" / checkpoint.name_of(AT)).tensors
         saved = checkpoint.read(kept[0]).tensors
@@ -161,7 +188,7 @@ def not_finite(place: Path, count: int) -> Figure:
     return Figure(len(cases), each(len(cases), trial))
 
 
-def _crash_folder(run: Path, site: str, name: str) -> list[str]:
+def _crash_folder(run: Path) -> list[str]:
     crash = run / f"crash/step-{AT + 1:08d}"
     if not all((crash / file).is_file() for file in ("report.json", "x.png", "y.png")):
         return ["no crash folder"]
@@ -258,7 +285,9 @@ def soak(place: Path, count: int) -> Figure:
     lines = metrics_of(place / "runs/tiny")
     if [line["step"] for line in lines] != list(range(1, count + 1)):
         broken.append("steps are missing in the log")
-    early, late = (seen[len(seen) // 4], seen[-2]) if len(seen) > 8 else ((1, 0), (1, 0))
+    if len(seen) < 9:
+        return Figure(1, [*broken, f"its memory was seen {len(seen)} times only"])
+    early, late = seen[len(seen) // 4], seen[-2]
     growth = late[0] / early[0] - 1
     if growth > 0.01 or late[1] != early[1]:
         broken.append(f"memory {growth:+.1%}, open files {early[1]} to {late[1]}")

@@ -61,7 +61,8 @@ def outside(place: Path) -> set[str]:
     """What is there beside the folders that commands may write to."""
     kept = ("runs", "out", "files")
     here = {str(path.relative_to(place)) for path in place.iterdir() if path.name not in kept}
-    beside = {f"../{path.name}" for path in place.parent.iterdir() if "outside" in path.name}
+    folders = {place.parent, Path("/tmp")}
+    beside = {str(path) for each in folders for path in each.iterdir() if "outside" in path.name}
     return {name for name in here if not name.startswith("said-")} | beside
 
 

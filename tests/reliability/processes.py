@@ -61,18 +61,20 @@ def _status(run: Path) -> str:
 def one_of_many(place: Path, count: int) -> Figure:
     recipe = write_recipe(place, steps=2, decay_steps=0)
     imgtrans("run", recipe, "--quiet", folder=place)
-    again = ("--resume", place / "runs/tiny", "--quiet", "--set", "train.steps=60")
+    again = ("--resume", place / "runs/tiny", "--set", "train.steps=60")
     started = [start("run", *again, folder=place) for _ in range(count)]
     codes = [each.wait() for each in started]
-    wins = [each for each, code in zip(started, codes, strict=True) if code == 0]
+    trained = [each for each in started if "done after step 60" in each.said]
     broken = [
         f"exit code {code}: {each.said[-300:]}"
         for each, code in zip(started, codes, strict=True)
-        if code not in {0, IN_USE}
+        if code not in {0, IN_USE} or (code == 0) != ("60" in each.said)
     ]
-    trained = [each for each in wins if "nothing to do" not in each.said]
-    if not trained:
-        broken.append("nobody trained")
+    if len(trained) != 1:
+        broken.append(f"{len(trained)} processes trained")
+    steps = [line["step"] for line in metrics_of(place / "runs/tiny")]
+    if steps != list(range(1, 61)):
+        broken.append("the log is not that of one process")
     return Figure(count, broken, f"{codes.count(IN_USE)} were refused")
 
 
@@ -137,7 +139,7 @@ def _begun(place: Path) -> tuple[Path, Path]:
          short=1, full=FRESH)  # fmt: skip
 def rank_killed(place: Path, count: int) -> Figure:
     whole, _ = _begun(place)
-    broken = []
+    broken, kills = [], 0
     for number in range(count):
         draw, folder = random.Random(number), place / f"killed-{number}"
         folder.mkdir()
@@ -147,12 +149,15 @@ def rank_killed(place: Path, count: int) -> Figure:
         time.sleep(draw.uniform(0, 1))
         if alive := ranks(process) if process.poll() is None else []:
             draw.choice(alive).kill()
+            kills += 1
         code = ended(process, folder)
         wrong = [] if code == 0 else [(folder / "said.txt").read_text()[-600:]]
         wrong = wrong or differences(folder / "runs/tiny", whole)
         broken += [f"trial {number}: {', '.join(wrong[:4])}"] if wrong else []
         shutil.rmtree(folder)
-    return Figure(count, broken)
+    if kills < count / 2:
+        broken.append(f"only {kills} were killed")
+    return Figure(count, broken, f"{kills} were killed while they trained")
 
 
 @promise("R15a", "where torchrun is killed its processes save and end, and the run goes on equal",

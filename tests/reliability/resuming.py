@@ -26,9 +26,8 @@ def cut(whole: Path, run: Path, step: int) -> None:
     (run / "status.json").write_text(json.dumps({**status, "state": "running", "step": step}))
 
 
-def continued(place: Path, whole: Path, step: int, *arguments: str) -> str:
+def continued(folder: Path, whole: Path, step: int, *arguments: str) -> str:
     """Go on from a step; returns what is different in the end."""
-    folder = place / f"from-{step}{len(arguments)}"
     run = folder / "runs/tiny"
     folder.mkdir()
     cut(whole, run, step)
@@ -68,20 +67,26 @@ def _stop_soon() -> None:
     Stop.__init__, Clock.tick = remember, counted  # type: ignore[method-assign]
 
 
+def _steps(count: int) -> list[int]:
+    """So many of the steps that a run may go on from, evenly: all but the last."""
+    count = min(count, STEPS - 1)
+    return [1 + index * (STEPS - 1) // count for index in range(count)]
+
+
 @promise("R3", "a run resumed from any step, its pool half full, its rates falling, ends the same",
-         short=3, full=STEPS)  # fmt: skip
+         short=3, full=STEPS - 1)  # fmt: skip
 def resume_from_every_step(place: Path, count: int) -> Figure:
     whole, _ = whole_run(place, keep=STEPS)
-    chosen = [1 + index * (STEPS - 1) // count for index in range(min(count, STEPS - 1))]
-    broken = each(len(chosen), lambda number: continued(place, whole, chosen[number]))
+    chosen = _steps(count)
+    broken = each(len(chosen), lambda number: continued(place / str(number), whole, chosen[number]))
     return Figure(len(chosen), broken)
 
 
-@promise("R3a", "the same of a run that accumulates its gradients", short=2, full=STEPS)
+@promise("R3a", "the same of a run that accumulates its gradients", short=2, full=STEPS - 1)
 def resume_where_gradients_accumulate(place: Path, count: int) -> Figure:
     whole, _ = whole_run(place, keep=STEPS, accumulate=2, batch_size=1)
-    chosen = [1 + index * (STEPS - 1) // count for index in range(min(count, STEPS - 1))]
-    broken = each(len(chosen), lambda number: continued(place, whole, chosen[number]))
+    chosen = _steps(count)
+    broken = each(len(chosen), lambda number: continued(place / str(number), whole, chosen[number]))
     return Figure(len(chosen), broken)
 
 
@@ -93,6 +98,6 @@ def resume_with_other_workers(place: Path, count: int) -> Figure:
 
     def trial(number: int) -> str:
         order = changes[number % 3 :] + changes[: number % 3]
-        return continued(place, whole, 1 + number * (STEPS - 9) // count, *order)
+        return continued(place / str(number), whole, 1 + number % (STEPS - 9), *order)
 
     return Figure(count, each(count, trial))

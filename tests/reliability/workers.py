@@ -5,6 +5,7 @@ A fresh Python takes seconds to import it, a fork none; some of each kind start 
 
 from __future__ import annotations
 
+import itertools
 import json
 import multiprocessing
 import os
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from multiprocessing.context import ForkServerContext
 
+NUMBERS = itertools.count()
 BOUND = 120.0
 """Seconds after which a command counts as hanging."""
 PRELOADED = ["imgtrans.running", "imgtrans.cli.training", "imgtrans_seasons", "torch._dynamo"]
@@ -114,8 +116,7 @@ def start(
 ) -> Command:
     """Start ``imgtrans`` with arguments, in a folder, by default the current one."""
     folder = folder or Path.cwd()
-    start.count = getattr(start, "count", 0) + 1  # type: ignore[attr-defined]
-    log = folder / f"said-{os.getpid()}-{start.count}.txt"  # type: ignore[attr-defined]
+    log = folder / f"said-{os.getpid()}-{next(NUMBERS)}.txt"
     return Command(
         [str(each) for each in arguments], folder, log, fresh, prepare, environment or {}
     ).start()
