@@ -66,7 +66,7 @@ def main(keys: tuple[str, ...], *, short: bool, file: Path | None) -> None:
         raise click.ClickException(message)
     os.environ.pop("IMGTRANS_DATA", None)
     figures, start = {}, time.monotonic()
-    for key in keys or promises:
+    for key in keys or [key for key in promises if promises[key].short or not short]:
         promise, began = promises[key], time.monotonic()
         figure = tried(promise, promise.short if short else promise.full)
         seconds = time.monotonic() - began

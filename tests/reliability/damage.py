@@ -133,7 +133,7 @@ def damaged_checkpoint(place: Path, count: int) -> Figure:
         warnings: list[str] = []
         if damage.how == "swapped":  # whole, but of another recipe
             outcome = run_imgtrans("run", "--resume", run, "--quiet")
-            there = "train.seed" in outcome.stderr and outcome.exit_code == 2
+            there = "[train] seed = 1 -> 0" in outcome.stderr and outcome.exit_code == 2
             return "refused" if there else f"{outcome}"
         content = checkpoint.newest(run / "checkpoints", warnings.append)
         assert content is not None

@@ -74,7 +74,7 @@ def each(count: int, trial: object, seed: int = 0) -> list[str]:
 
 
 @promise("R1", "a run killed at any moment and resumed ends bit for bit as one left alone",
-         short=4, full=200)  # fmt: skip
+         short=2, full=200)  # fmt: skip
 def killed_at_any_moment(place: Path, count: int) -> Figure:
     whole, seconds = whole_run(place)
     kills = []

@@ -38,7 +38,7 @@ class Promise:
     check: Callable[[Path, int], Figure]
     """Tries it so often, below a folder of its own that is also the current one."""
     short: int
-    """How often the suite tries it."""
+    """How often the suite tries it; never where other tests of it say the same."""
     full: int
 
 
