@@ -145,6 +145,7 @@ def prepare(trainer: Trainer, images: int) -> None:
     rates = trainer.learning_rates()
     if bad := [f"{name}: {rate}" for name, rate in rates.items() if not math.isfinite(rate)]:
         message = f"step {trainer.step + 1}: the learning rate is not finite ({', '.join(bad)})"
+        message += "\n  the last good checkpoint is kept"
         raise NonFiniteError(message, trainer.step + 1)
     for phase in trainer.phases:
         for group in phase.optimizer.param_groups:
