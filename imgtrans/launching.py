@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,30 @@ def count_here() -> int:
     """How many processes share this machine's memory for one training."""
     here = launched()
     return 1 if here is None else here.local_count
+
+
+@contextmanager
+def interrupted_at_once() -> Iterator[None]:
+    """Ctrl-C ends the process inside, where nothing has been written yet and much is imported.
+
+    Raised in the middle of an import, KeyboardInterrupt may be swallowed by what is imported and
+    leave half a module, with which the program would go on.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, _end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    del frame
+    if speaks():
+        os.write(2, b"stopped\n")
+    os._exit(128 + number)
 
 
 def leave_in_peace() -> None:

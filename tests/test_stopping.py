@@ -203,3 +203,20 @@ def test_a_reader_that_goes_away_does_not_end_the_training():
     assert process.stderr.read() == ""
     process.stderr.close()
     assert state("tiny") == "done"
+
+
+def test_ctrl_c_while_a_program_is_imported_ends_it_there(monkeypatch):
+    program = (
+        "import os, signal\n"
+        "from imgtrans.launching import interrupted_at_once\n"
+        "with interrupted_at_once():\n"
+        "    try:\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "        for _ in range(10**8): pass\n"
+        "    except BaseException: pass  # as what is imported may do\n"
+        "print('went on')\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], check=False, capture_output=True, text=True
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "stopped\n")

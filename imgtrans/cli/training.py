@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from imgtrans.cli.group import add_files, examples, plugin_option, set_option, tell
-from imgtrans.launching import leave_in_peace
+from imgtrans.launching import interrupted_at_once, leave_in_peace
 from imgtrans.problems import ImgtransError
 
 
@@ -57,8 +57,9 @@ def run(
         raise click.UsageError(message)
     if name is not None:
         overrides = (*overrides, f"name={json.dumps(name)}")
-    chosen = load_recipe(recipe, overrides, say=display.say) if recipe is not None else None
-    from imgtrans import running  # imports torch, so only once the recipe is right
+    with interrupted_at_once():
+        chosen = load_recipe(recipe, overrides, say=display.say) if recipe is not None else None
+        from imgtrans import running  # imports torch, so only once the recipe is right
 
     target = Path(resume) if resume else resume is not None
     try:
