@@ -194,11 +194,15 @@ def _resumed(run: Path, damage: Damage) -> str:
     """Go on from a run with a damaged text: to the end it would have had, or an error of ours."""
     for left in (NEWEST, "model.safetensors"):  # so that steps are made with what was damaged
         (run / left).unlink()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as the commands that made the runs
     try:
         outcome = run_imgtrans("run", "--resume", run, "--quiet")
         report = run_imgtrans("report", run)
     except Exception as error:  # noqa: BLE001 - is what is looked for
         return f"{type(error).__name__}: {error}"
+    finally:
+        torch.set_num_threads(threads)
     for command in (outcome, report):
         if command.exit_code not in (0, 1, 2):
             return f"exit code {command.exit_code}: {command.stderr}"
