@@ -185,6 +185,16 @@ def test_a_change_that_may_be_is_shown_and_taken_over(capsys):
     assert metrics("runs/tiny")[1]["learning_rate"]["generators"] == 1e-5
 
 
+def test_what_a_killed_process_left_half_written_is_cleared_away():
+    quiet_run(short(steps=2))
+    left = [Path("runs/tiny", name) for name in (".status.json.7.tmp", "samples/.a.png.7.tmp")]
+    for path in left:
+        path.write_text("half")
+    with RunFolder(Path("runs/tiny")):
+        assert not any(path.exists() for path in left)
+    assert Path("runs/tiny/status.json").exists()
+
+
 def test_a_folder_in_use_is_refused_and_its_holder_named():
     quiet_run(short(steps=1))
     told = pytest.raises(ImgtransError, match=rf"in use by process {os.getpid()}")

@@ -79,6 +79,8 @@ class RunFolder:
             self._lock.acquire(timeout=self.patience)
             self.checkpoints.mkdir(exist_ok=True)
             self.samples.mkdir(exist_ok=True)
+            for left in self.path.rglob(".*.tmp"):  # by a process that was killed as it wrote
+                left.unlink(missing_ok=True)
             self._opened = self.path.stat()
             now = _now()
             self._status = {"started": now, **self.read("status.json")}
