@@ -37,8 +37,7 @@ def in_words(
         if why := group.failure():
             what = f"{what}: {why}"
     elif isinstance(error, OSError):
-        at = f" ({error.filename})" if error.filename else ""
-        what = f"{error.strerror or error}{at}"
+        what = with_file(error)
         remedy = f"make room in {folder}, or get permission to write there"
     elif ran_out(error):
         what = shortage(error, recipe, trainer.device, group.ranks.count)
@@ -51,6 +50,12 @@ def in_words(
         f"after step {trainer.step:,}: {what}\n  the last good checkpoint is kept; "
         f"{remedy}, then continue with: {again}"
     )
+
+
+def with_file(error: OSError) -> str:
+    """What the system says of a file, and of which."""
+    at = f" ({error.filename})" if error.filename else ""
+    return f"{error.strerror or error}{at}"
 
 
 def with_traces(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from imgtrans import checkpoint, state
 from imgtrans.data import fingerprint
+from imgtrans.failing import with_file
 from imgtrans.outcome import NonFiniteError
 from imgtrans.problems import ImgtransError, RecipeError
 from imgtrans.recipe.reading import check
@@ -82,8 +83,7 @@ class Saver:
             checkpoint.write(path, tensors, self._about(best))
         except OSError as error:
             self._failed += 1
-            at = f" ({error.filename})" if error.filename else ""
-            why = f"{error.strerror or error}{at}"
+            why = with_file(error)
             message = f"the checkpoint of step {trainer.step} could not be written: {why}"
             if last or self._failed >= FAILED_SAVES:
                 message += "; the last good one is kept"
@@ -104,8 +104,8 @@ class Saver:
             if best is not None:
                 self._folder.status(best=best)
         except OSError as error:
-            what = f"{error.strerror or error} ({error.filename})"
-            self._display.warn(f"older checkpoints or status.json could not be changed: {what}")
+            why = with_file(error)
+            self._display.warn(f"older checkpoints or status.json could not be changed: {why}")
 
     def _about(self, best: dict[str, Any] | None) -> dict[str, Any]:
         recipe = self._data.recipe

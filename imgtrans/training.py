@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
@@ -55,7 +56,7 @@ class Phase:
     terms: Sequence[WeightedTerm]
     learning_rate: float
 
-    @property
+    @cached_property
     def networks(self) -> dict[str, list[nn.Parameter]]:
         """The parameters of each network that trains here, by its name."""
         found: dict[str, list[nn.Parameter]] = {}
