@@ -21,7 +21,7 @@ from imgtrans.plugins import registry
 from imgtrans.problems import ImgtransError
 from imgtrans.recipe import other_versions
 from imgtrans.recipe.reading import check
-from imgtrans.state import below
+from imgtrans.state import below, differing_names
 from imgtrans.translation import Direction
 
 if TYPE_CHECKING:
@@ -198,10 +198,7 @@ def _refuse_misfits(recipe: Recipe, weights: Mapping[str, Mapping[str, Tensor]])
     for direction, network in build_generators(recipe, torch.device("meta")).items():
         expected = {name: each.shape for name, each in network.state_dict().items()}
         there = {name: each.shape for name, each in weights[direction].items()}
-        differing = sorted(
-            name for name in {*expected, *there} if expected.get(name) != there.get(name)
-        )
-        if differing:
+        if differing := differing_names(expected, there):
             message = (
                 f"the weights of {direction} are not those of the file's own recipe: "
                 f"{len(differing)} tensors differ, the first is {differing[0]}\n"

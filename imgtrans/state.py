@@ -58,10 +58,7 @@ def _refuse_other_networks(
     expected: Mapping[str, torch.Size], tensors: Mapping[str, Tensor]
 ) -> None:
     saved = {name: tensor.shape for name, tensor in tensors.items() if name.startswith("networks/")}
-    differing = sorted(
-        name for name in {*expected, *saved} if expected.get(name) != saved.get(name)
-    )
-    if differing:
+    if differing := differing_names(expected, saved):
         name = differing[0]
         there, wanted = saved.get(name), expected.get(name)
         message = (
@@ -118,6 +115,11 @@ def _laid_out_as(parameter: Tensor | None, value: Tensor) -> Tensor:
         return value
     like = torch.empty_like(parameter, dtype=value.dtype, memory_format=torch.preserve_format)
     return like.copy_(value)
+
+
+def differing_names(one: Mapping[str, torch.Size], other: Mapping[str, torch.Size]) -> list[str]:
+    """The names of tensors that are missing in either, or have other shapes there."""
+    return sorted(name for name in {*one, *other} if one.get(name) != other.get(name))
 
 
 def below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

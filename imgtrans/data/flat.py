@@ -77,9 +77,13 @@ class Flat:
             CorruptFileError: it is one of a file, and not what was written.
         """
         self._look(index)
-        offset, channels, height, width, deep, _ = self.places[index].item()
-        flat = self.pixels[offset : offset + channels * height * width * (4 if deep else 1)]
+        _, channels, height, width, deep, _ = self.places[index].item()
+        flat = self._bytes(index)
         return (flat.view(torch.float32) if deep else flat).view(channels, height, width)
+
+    def _bytes(self, index: int) -> Tensor:
+        offset, channels, height, width, deep, _ = self.places[index].item()
+        return self.pixels[offset : offset + channels * height * width * (4 if deep else 1)]
 
     def size(self, index: int) -> tuple[int, int]:
         """Height and width of an image."""
@@ -94,9 +98,7 @@ class Flat:
         """
         if self.path is None or index in self._seen:
             return
-        offset, channels, height, width, deep, expected = self.places[index].item()
-        size = channels * height * width * (4 if deep else 1)
-        if zlib.crc32(self.pixels[offset : offset + size].numpy().data) != expected:
+        if zlib.crc32(self._bytes(index).numpy().data) != self.places[index]["sum"]:
             aside = self.path.with_suffix(".damaged")
             with contextlib.suppress(OSError):
                 self.path.replace(aside)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from imgtrans.data import TrainingData
+    from imgtrans.data.samples import Samples
     from imgtrans.outcome import NonFiniteError
     from imgtrans.training import Trainer
 
@@ -49,7 +50,7 @@ def leave(folder: Path, error: NonFiniteError, trainer: Trainer, training: Train
         each.mkdir(exist_ok=True)
     # Of all processes together.
     samples = replace(training.samples, order=replace(training.order, share=(0, 1)))
-    files = _files(training, error.step - 1)
+    files = _files(samples, error.step - 1)
     (batch,) = here(samples, error.step - 1, error.step)
     x, y = batch.to(torch.device("cpu"), torch.float32)
     report: dict[str, Any] = {
@@ -77,10 +78,9 @@ def _write(place: Path, report: dict[str, Any]) -> None:
     write_bytes(place / "report.json", (json.dumps(report, indent=1) + "\n").encode())
 
 
-def _files(training: TrainingData, step: int) -> tuple[list[str], list[str]]:
-    """The names of a step's images, of both domains and all processes."""
-    order = replace(training.order, share=(0, 1))
-    x, y = training.samples.x.images, training.samples.y.images
+def _files(samples: Samples, step: int) -> tuple[list[str], list[str]]:
+    """The names of a step's images, of both domains."""
+    x, y, order = samples.x.images, samples.y.images, samples.order
     indices = [order.indices(position) for position in order.positions(step)]
     return [x.name(index) for index, _ in indices], [y.name(index) for _, index in indices]
 
