@@ -13,7 +13,7 @@ import time
 import click
 import torch
 
-from imgtrans import training
+from imgtrans import RecipeError, training
 from imgtrans.building import build_trainer
 from imgtrans.plan import make_plan
 from imgtrans.recipe import load_recipe
@@ -25,7 +25,10 @@ from imgtrans.recipe import load_recipe
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE")
 def main(recipe: str, rounds: int, overrides: tuple[str, ...]) -> None:
     """Measure the step of RECIPE on the processor."""
-    chosen = load_recipe(recipe, overrides)
+    try:
+        chosen = load_recipe(recipe, overrides)
+    except RecipeError as error:
+        raise click.ClickException(str(error)) from None
     trainer = build_trainer(chosen, torch.device("cpu"), make_plan(chosen).images)
     size = chosen.dataset.image_size
     shape = (chosen.train.images_per_step, chosen.dataset.channels, size, size)

@@ -76,6 +76,7 @@ class EncoderDecoder(Generator):
     )
     blocks: PositiveInt = Field(
         default=6,
+        le=1000,
         description="residual blocks between encoder and decoder",
         json_schema_extra=FIXED,
     )

@@ -76,7 +76,7 @@ class ResNet(Generator):
         default=64, description="channels after the first convolution", json_schema_extra=FIXED
     )
     blocks: PositiveInt = Field(
-        default=9, description="residual blocks in the middle", json_schema_extra=FIXED
+        default=9, le=1000, description="residual blocks in the middle", json_schema_extra=FIXED
     )
     norm: Norm = Field(
         default="instance",
@@ -178,7 +178,7 @@ class Patch(Discriminator):
         default=64, description="channels after the first convolution", json_schema_extra=FIXED
     )
     layers: PositiveInt = Field(
-        default=3, description="halvings; more see larger patches", json_schema_extra=FIXED
+        default=3, le=12, description="halvings; more see larger patches", json_schema_extra=FIXED
     )
     norm: Norm = Field(
         default="instance",

@@ -38,7 +38,9 @@ class KID(Metric):
     features: FeatureNetwork = Field(
         default=EfficientNetLite0(), description="the network whose features are compared"
     )
-    subsets: PositiveInt = Field(default=100, description="random subsets that are compared")
+    subsets: PositiveInt = Field(
+        default=100, le=10_000, description="random subsets that are compared"
+    )
     subset_size: int | None = Field(
         default=None,
         ge=2,

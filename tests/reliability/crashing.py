@@ -129,39 +129,57 @@ def crash_at_every_point(place: Path, count: int) -> Figure:
     return Figure(len(tried), each(len(tried), trial), f"{len(known)} calls in a run of 3 saves")
 
 
+KEPT: list[dict[str, Any]] = [
+    *({"keep": keep} for keep in range(1, 6)),
+    {
+        "keep": 2,
+        "evaluate_every": 2,
+        "keep_best": "cycle",
+        "metric": {"cycle": {"use": "metrics/cycle-error"}},
+    },
+]
+"""How many of the newest stay; in the last the best stays, too."""
+
+
+def _left(folder: Path) -> set[str]:
+    return {path.name for path in (folder / "runs/tiny/checkpoints").iterdir()}
+
+
 @promise("R13", "a crash while old checkpoints are deleted leaves, once resumed, exactly those due",
          short=2, full=50)  # fmt: skip
 def crash_while_pruning(place: Path, count: int) -> Figure:
-    cases = []
-    for keep in range(1, 6):
-        folder = place / f"keep-{keep}"
+    cases, due = [], []
+    for number, kept in enumerate(KEPT):
+        folder = place / f"kept-{number}"
         folder.mkdir()
-        recipe = write_recipe(folder, checkpoint_every=2, keep=keep)
         unlinked = [
             point
-            for point in points(folder, recipe)
+            for point in points(folder, write_recipe(folder, checkpoint_every=2, **kept))
             if point[1] == "unlink" and point[2].endswith(".safetensors")
         ]
-        cases += [(keep, point, after) for point in unlinked for after in (False, True)]
+        due.append(_left(folder / "points"))
+        cases += [(number, point, after) for point in unlinked for after in (False, True)]
     tried = spread(cases, count)
+    newest = [{checkpoint.name_of(24 - 2 * n) for n in range(kept["keep"] + 1)} for kept in KEPT]
+    broken = [] if due[:-1] == newest[:-1] and due[-1] > newest[-1] else [f"due are {due}"]
 
     def trial(number: int) -> str:
-        keep, (crash, _, target), after = tried[number]
+        which, (crash, _, target), after = tried[number]
+        where = f"{KEPT[which]}, {'after' if after else 'before'} {target} is deleted"
         folder = place / f"prune-{number}"
         folder.mkdir()
-        recipe = write_recipe(folder, checkpoint_every=2, keep=keep)
+        recipe = write_recipe(folder, checkpoint_every=2, **KEPT[which])
         prepare = partial(watch, folder / "none", crash, after=after)
         code, said = imgtrans("run", recipe, "--quiet", folder=folder, prepare=prepare)
         there = checkpoint.found(folder / "runs/tiny/checkpoints")
         whole = [path for path in there if checkpoint.read(path)]
         if code != CRASHED or not whole:
-            return f"keep {keep}, {target}: exit code {code}, {len(whole)} whole: {said[-300:]}"
+            return f"{where}: exit code {code}, {len(whole)} whole: {said[-300:]}"
         code, said = imgtrans("run", recipe, "--resume", "--quiet", folder=folder)
         if code:
-            return f"keep {keep}, {target}: exit code {code}: {said[-500:]}"
-        left = {path.name for path in (folder / "runs/tiny/checkpoints").iterdir()}
-        expected = {checkpoint.name_of(24 - 2 * back) for back in range(keep + 1)}
+            return f"{where}: exit code {code}: {said[-500:]}"
+        left = _left(folder)
         shutil.rmtree(folder)
-        return "" if left == expected else f"keep {keep}, {target}: {sorted(left ^ expected)}"
+        return "" if left == due[which] else f"{where}: {sorted(left ^ due[which])}"
 
-    return Figure(len(tried), each(len(tried), trial))
+    return Figure(len(tried), broken + each(len(tried), trial))

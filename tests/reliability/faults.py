@@ -1,24 +1,22 @@
-"""What is not finite, memory that runs out, readers that die, and a very long run."""
+"""Losses, gradients, images and rates that are not finite."""
 
 from __future__ import annotations
 
 import json
 import math
-import signal
-import time
+import socket
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
 import torch
 
 from imgtrans import checkpoint
 
-from .killing import differences, each, whole_run, write_recipe
+from .killing import each, whole_run, write_recipe
 from .promises import Figure, promise
-from .workers import imgtrans, metrics_of, start
+from .workers import imgtrans, start
 
 if TYPE_CHECKING:
     from imgtrans.training import Phase, Trainer
@@ -173,7 +171,7 @@ def not_finite(place: Path, count: int) -> Figure:
         if site in {"loss", "gradient"} and f"{name} = {shown}" not in told:
             wrong.append("its name is not told")
         run = folder / "runs/tiny"
-        wrong += _crash_folder(run)
+        wrong += _crash_folder(run, name if site == "image" else "")
         weights = folder / "weights.txt"
         if not weights.exists() or weights.read_text() != "the same":
             wrong.append("weights have changed")
@@ -189,124 +187,63 @@ def not_finite(place: Path, count: int) -> Figure:
     return Figure(len(cases), each(len(cases), trial))
 
 
-def _crash_folder(run: Path) -> list[str]:
+def _crash_folder(run: Path, domain: str) -> list[str]:
+    """What is wrong with what is left of the step, of a domain's first image where one is given."""
     crash = run / f"crash/step-{AT + 1:08d}"
     if not all((crash / file).is_file() for file in ("report.json", "x.png", "y.png")):
         return ["no crash folder"]
     report = json.loads((crash / "report.json").read_text())
     files = report["files"]
-    return [] if len(files["x"]) == len(files["y"]) > 0 else ["its files are not told"]
+    wrong = [] if len(files["x"]) == len(files["y"]) > 0 else ["its files are not told"]
+    first = [f"the image {files[domain][0]}"] if domain else []
+    return wrong if report["first"][:1] == first else [*wrong, f"first is {report['first'][:1]}"]
 
 
-def run_out(kind: str) -> None:
-    """Let the memory be gone in the step after so many."""
-    from imgtrans import stepping
+def _rank(number: int, port: int, folder: Path) -> dict[str, str]:
+    """What torchrun tells one of two processes."""
+    names = ("RANK", "LOCAL_RANK")
+    return {
+        "TORCHELASTIC_RUN_ID": folder.name,
+        "TORCHELASTIC_RESTART_COUNT": "0",
+        "WORLD_SIZE": "2",
+        "LOCAL_WORLD_SIZE": "2",
+        "MASTER_ADDR": "localhost",
+        "MASTER_PORT": str(port),
+        **dict.fromkeys(names, str(number)),
+    }
 
-    make = stepping.train_step
 
-    def full(trainer: Trainer, *images: Any) -> Any:
-        if trainer.step == AT:
-            raise torch.OutOfMemoryError if kind == "device" else MemoryError
-        return make(trainer, *images)
-
-    stepping.train_step = full
-
-
-@promise("R17", "memory that runs out is told with what needs less, and the run goes on exactly",
-         short=1, full=10)  # fmt: skip
-def out_of_memory(place: Path, count: int) -> Figure:
-    whole, _ = whole_run(place)
-
-    def trial(number: int) -> str:
-        folder = place / f"full-{number}"
+@promise("R11a", "what is not finite in one of two processes stops both in the step, and is named",
+         short=1, full=len(SITES) - 2)  # fmt: skip
+def not_finite_in_one(place: Path, count: int) -> Figure:
+    broken = []
+    cases = [site for site in SITES if site[0] != "rate"][::-1]  # a rate is the same for both
+    for number, (site, name) in enumerate(cases[:count]):
+        folder = place / f"fault-{number}"
         folder.mkdir()
-        recipe = write_recipe(folder)
-        prepare = partial(run_out, "device" if number % 2 else "host")
-        code, said = imgtrans("run", recipe, "--quiet", folder=folder, prepare=prepare)
-        wanted = ("out of memory", "a step needs about", "train.batch_size=1", "--resume")
-        missing = [words for words in wanted if words not in said]
-        if code != 1 or missing:
-            return f"exit code {code}, {missing} missing: {said[-600:]}"
-        code, said = imgtrans("run", recipe, "--resume", "--quiet", folder=folder)
-        wrong = differences(folder / "runs/tiny", whole) if code == 0 else [said[-600:]]
-        return f"trial {number}: {', '.join(wrong[:4])}" if wrong else ""
-
-    return Figure(count, each(count, trial))
-
-
-@promise("R20", "a reader of images that dies ends the run with a message, at once",
-         short=1, full=20)  # fmt: skip
-def readers_die(place: Path, count: int) -> Figure:
-    whole, _ = whole_run(place)
-    streamed = ("--set", "train.workers=2", "--set", "train.cache=none")
-    waits = []
-
-    def trial(number: int) -> str:
-        folder = place / f"reader-{number}"
-        folder.mkdir()
-        recipe = write_recipe(folder)
-        command = start("run", recipe, "--quiet", *streamed, folder=folder)
-        log = folder / "runs/tiny/metrics.jsonl"
-        while command.poll() is None and not (log.exists() and log.stat().st_size):
-            time.sleep(0.005)
-        readers = psutil.Process(command.pid).children() if command.poll() is None else []
-        if readers:
-            readers[number % len(readers)].send_signal(signal.SIGKILL)
-        killed = time.monotonic()
-        code = command.wait()
-        waits.append(time.monotonic() - killed)
-        if code not in {0, 1} or (code and "is gone" not in command.said):
-            return f"trial {number}: exit code {code}: {command.said[-600:]}"
-        code, said = imgtrans("run", recipe, "--resume", "--quiet", folder=folder)
-        wrong = differences(folder / "runs/tiny", whole) if code == 0 else [said[-600:]]
-        return f"trial {number}: {', '.join(wrong[:4])}" if wrong else ""
-
-    broken = each(count, trial)
-    return Figure(count, broken, f"told after {max(waits):.1f} s at most")
-
-
-@promise("R21", "a long run holds no more memory and no more files at its end than early on",
-         short=300, full=100_000)  # fmt: skip
-def soak(place: Path, count: int) -> Figure:
-    recipe = write_recipe(
-        place, steps=count, decay_steps=0, checkpoint_every=count, sample_every=count
-    )
-    command = start("run", recipe, "--quiet", folder=place)
-    log, seen = place / "runs/tiny/metrics.jsonl", []
-    while command.poll() is None:
-        time.sleep(max(0.05, min(2.0, count / 5000)))
-        try:
-            process = psutil.Process(command.pid)
-            if log.exists():
-                seen.append((process.memory_info().rss, process.num_fds()))
-        except psutil.Error:
-            break
-    code = command.wait()
-    broken = [] if code == 0 else [f"exit code {code}: {command.said[-600:]}"]
-    lines = metrics_of(place / "runs/tiny")
-    if [line["step"] for line in lines] != list(range(1, count + 1)):
-        broken.append("steps are missing in the log")
-    if len(seen) < 9:
-        return Figure(1, [*broken, f"its memory was seen {len(seen)} times only"])
-    early, late = seen[len(seen) // 4], seen[len(seen) * 3 // 4]
-    growth = late[0] / early[0] - 1
-    most = 0.01 if count >= 10_000 else 0.1  # a short one is still warming up
-    if growth > most or late[1] != early[1]:
-        broken.append(f"memory {growth:+.1%}, open files {early[1]} to {late[1]}")
-    return Figure(1, broken, f"{count:,} steps, memory {growth:+.2%}, {late[1]} open files")
-
-
-@promise("R23", "two fresh runs of one recipe and seed are equal to the last bit", short=0, full=10)
-def equal_runs(place: Path, count: int) -> Figure:
-    whole, _ = whole_run(place)
-
-    def trial(number: int) -> str:
-        folder = place / f"again-{number}"
-        folder.mkdir()
-        code, said = imgtrans(
-            "run", write_recipe(folder), "--quiet", folder=folder, fresh=number % 2 == 0
-        )
-        wrong = differences(folder / "runs/tiny", whole) if code == 0 else [said[-600:]]
-        return f"run {number}: {', '.join(wrong[:4])} differ" if wrong else ""
-
-    return Figure(count, each(count, trial))
+        with socket.socket() as free:
+            free.bind(("localhost", 0))
+            port = free.getsockname()[1]
+        recipe = write_recipe(folder, keep=24)
+        prepare = partial(inject, site, name, math.nan)
+        wrong_one = number % 2
+        both = [
+            start(
+                "run", recipe, "--quiet", "--device", "cpu", folder=folder,
+                prepare=prepare if rank == wrong_one else None,
+                environment=_rank(rank, port, folder),
+            )
+            for rank in range(2)
+        ]  # fmt: skip
+        codes = [each.wait() for each in both]
+        said = " ".join(both[0].said.split())
+        wrong = [] if codes == [1, 1] and "Traceback" not in said else [f"exit codes {codes}"]
+        wrong += [] if f"step {AT + 1}: " in said else ["the step is not told"]
+        if site in {"loss", "gradient"} and f"{name} = nan" not in said:
+            wrong.append("its name is not told")
+        run = folder / "runs/tiny"
+        wrong += [] if (run / f"crash/step-{AT + 1:08d}/report.json").exists() else ["no crash/"]
+        newest = checkpoint.found(run / "checkpoints")[0].name
+        wrong += [] if newest == checkpoint.name_of(AT) else [f"the newest is {newest}"]
+        broken += [f"{site} {name}: {line}: {said[-600:]}" for line in wrong]
+    return Figure(len(cases[:count]), broken)

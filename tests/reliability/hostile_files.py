@@ -73,6 +73,7 @@ def weights(place: Path) -> Iterator[Path]:
         files[f"shapes-{name}.safetensors"] = safetensors((tensor % told).encode(), b"\0" * 8)
     recipe = tiny_recipe().tables()
     vast = recipe | {"generator": recipe["generator"] | {"width": 10**6}}
+    endless = recipe | {"generator": {"use": "cyclegan/encoder-decoder", "blocks": 10**9}}
     outside = recipe | {"name": "../outside", "domains": ["../a", "b"]}
     tensors = {"summer_to_winter/a": torch.ones(1)}
     forged: dict[str, Any] = {
@@ -81,6 +82,7 @@ def weights(place: Path) -> Iterator[Path]:
         "deep": {"kind": "model", "recipe": _nested(900)},
         "no-recipe": {"kind": "model"},
         "vast-network": {"kind": "model", "recipe": vast},
+        "endless-network": {"kind": "model", "recipe": endless},
         "name-outside": {"kind": "model", "recipe": outside},
         "other-tensors": {"kind": "model", "recipe": recipe},
         "step-of-text": {"kind": "model", "recipe": recipe, "step": "../../x"},
@@ -130,6 +132,7 @@ def recipes(place: Path) -> Iterator[Path]:
         "name-absolute": good.replace('name = "tiny"', 'name = "/tmp/outside"'),
         "domain-outside": good.replace('"summer"', '"../outside"'),
         "loss-outside": good.replace("[loss.cycle]", '[loss."../outside"]'),
+        "endless-network": 'extends = "quickstart"\n[generator]\nblocks = 1000000000\n',
         "start-from-a-pickle": good.replace("[train]", '[train]\nstart_from = "files/harm.pth"'),
     }  # fmt: skip
     for name, text in texts.items():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -26,11 +28,11 @@ ENDS_WITHIN = 20.0
 """Seconds; what is promised is a step and its saving, and a machine may be loaded."""
 
 
-def write_recipe(folder: Path, **train: object) -> Path:
+def write_recipe(folder: Path, metric: dict[str, Any] | None = None, **train: object) -> Path:
     """A run of some seconds: a pool that fills half way, rates that fall in its second half."""
     settings = {"steps": STEPS, "decay_steps": STEPS // 2, "checkpoint_every": 1}
     settings |= {"sample_every": 10, **train}
-    recipe = tiny_recipe(train=settings)
+    recipe = tiny_recipe(train=settings, metric=metric or {})
     path = folder / "tiny.toml"
     path.write_text(to_toml(recipe))
     return path
@@ -96,6 +98,8 @@ def killed_at_any_moment(place: Path, count: int) -> Figure:
             kills.append(number)
             if code != -signal.SIGKILL:
                 return f"trial {number}: exit code {code}: {command.said[-500:]}"
+            if _done(folder):  # killed as Python cleared up: there is nothing to resume
+                break
         # One that was killed before it was a run leaves a folder without a recipe.
         runs = [path.parent for path in folder.glob("runs/*/recipe.toml")]
         wrong = [] if len(runs) == 1 else [f"{len(runs)} runs"]
@@ -105,6 +109,11 @@ def killed_at_any_moment(place: Path, count: int) -> Figure:
 
     broken = each(count, trial)
     return Figure(count, broken, f"{len(kills)} kills")
+
+
+def _done(folder: Path) -> bool:
+    found = [json.loads(path.read_text()) for path in folder.glob("runs/*/status.json")]
+    return any(status["state"] == "done" for status in found if "state" in status)
 
 
 def _unsaved(run: Path) -> str:

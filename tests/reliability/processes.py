@@ -31,25 +31,30 @@ def _alive(run: Path) -> bool:
 def one_winner(place: Path, count: int) -> Figure:
     recipe = write_recipe(place, steps=100_000, checkpoint_every=20)
     run = place / "runs/tiny"
-    holder = start("run", recipe, "--quiet", folder=place)
-    while holder.poll() is None and not _alive(run):
-        time.sleep(0.01)
+    command: tuple[str | Path, ...] = ("run", recipe)
     broken, waits = [], []
     for number in range(count):
-        if number and number % 10 == 0:  # the holder dies, and all who come next want its place
-            holder.signal(signal.SIGKILL)
-            holder.wait()
-            holder = start("run", "--resume", run, "--quiet", folder=place)
-            while holder.poll() is None and f'"pid": {holder.pid}' not in _status(run):
-                time.sleep(0.01)
+        # Each holder was killed when the next one starts, which must get its place.
+        holder = start(*command, "--quiet", folder=place)
+        while holder.poll() is None and f'"pid": {holder.pid}' not in _status(run):
+            time.sleep(0.01)
         began = time.monotonic()
         code, said = imgtrans("run", "--resume", run, "--quiet", folder=place)
         waits.append(time.monotonic() - began)
         if code != IN_USE or f"in use by process {holder.pid}" not in said:
-            broken.append(f"start {number}: exit code {code}: {said[-300:]}")
-    holder.signal(signal.SIGKILL)
-    holder.wait()
+            broken.append(f"start {number}: exit code {code}: {said[-300:]}{holder.said[-300:]}")
+        holder.signal(signal.SIGKILL)
+        holder.wait()
+        command = ("run", "--resume", run)
+    broken += too_long(count, waits, 2)
     return Figure(count, broken, f"refused after {max(waits):.1f} s at most")
+
+
+def too_long(count: int, waits: list[float], bound: float) -> list[str]:
+    """Which wait was longer than is promised; the few of the suite are not timed."""
+    longest = max(waits, default=0.0)
+    over = count >= FRESH and longest > bound
+    return [f"it took {longest:.1f} s, and {bound:.0f} are promised"] if over else []
 
 
 def _status(run: Path) -> str:
@@ -140,7 +145,7 @@ def _begun(place: Path) -> tuple[Path, Path]:
          short=0, full=FRESH)  # fmt: skip
 def rank_killed(place: Path, count: int) -> Figure:
     whole, _ = _begun(place)
-    broken, kills = [], 0
+    broken, waits = [], []
     for number in range(count):
         draw, folder = random.Random(number), place / f"killed-{number}"
         folder.mkdir()
@@ -150,15 +155,20 @@ def rank_killed(place: Path, count: int) -> Figure:
         time.sleep(draw.uniform(0, 1))
         if alive := ranks(process) if process.poll() is None else []:
             draw.choice(alive).kill()
-            kills += 1
+        killed = time.monotonic()
         code = ended(process, folder)
+        waits += [time.monotonic() - killed] if alive else []
         wrong = [] if code == 0 else [(folder / "said.txt").read_text()[-600:]]
         wrong = wrong or differences(folder / "runs/tiny", whole)
         broken += [f"trial {number}: {', '.join(wrong[:4])}"] if wrong else []
         shutil.rmtree(folder)
-    if kills < count / 2:
-        broken.append(f"only {kills} were killed")
-    return Figure(count, broken, f"{kills} were killed while they trained")
+    if len(waits) < count / 2:
+        broken.append(f"only {len(waits)} were killed")
+    broken += too_long(count, waits, 60)
+    detail = (
+        f"{len(waits)} were killed while they trained; done {max(waits, default=0):.0f} s later"
+    )
+    return Figure(count, broken, detail)
 
 
 @promise("R15a", "where torchrun is killed its processes save and end, and the run goes on equal",

@@ -1,0 +1,136 @@
+"""Memory that runs out, readers that die, a very long run, and two runs that are equal."""
+
+from __future__ import annotations
+
+import signal
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import torch
+
+from .faults import AT
+from .killing import differences, each, whole_run, write_recipe
+from .processes import too_long
+from .promises import Figure, promise
+from .workers import imgtrans, metrics_of, start
+
+if TYPE_CHECKING:
+    from imgtrans.training import Trainer
+
+
+def run_out(kind: str) -> None:
+    """Let the memory be gone in the step after so many."""
+    from imgtrans import stepping
+
+    make = stepping.train_step
+
+    def full(trainer: Trainer, *images: Any) -> Any:
+        if trainer.step == AT:
+            raise torch.OutOfMemoryError if kind == "device" else MemoryError
+        return make(trainer, *images)
+
+    stepping.train_step = full
+
+
+@promise("R17", "memory that runs out is told with what needs less, and the run goes on exactly",
+         short=1, full=10)  # fmt: skip
+def out_of_memory(place: Path, count: int) -> Figure:
+    whole, _ = whole_run(place)
+
+    def trial(number: int) -> str:
+        folder = place / f"full-{number}"
+        folder.mkdir()
+        recipe = write_recipe(folder)
+        prepare = partial(run_out, "device" if number % 2 else "host")
+        code, said = imgtrans("run", recipe, "--quiet", folder=folder, prepare=prepare)
+        wanted = ("out of memory", "a step needs about", "train.batch_size=1", "--resume")
+        missing = [words for words in wanted if words not in said]
+        if code != 1 or missing:
+            return f"exit code {code}, {missing} missing: {said[-600:]}"
+        code, said = imgtrans("run", recipe, "--resume", "--quiet", folder=folder)
+        wrong = differences(folder / "runs/tiny", whole) if code == 0 else [said[-600:]]
+        return f"trial {number}: {', '.join(wrong[:4])}" if wrong else ""
+
+    return Figure(count, each(count, trial))
+
+
+@promise("R20", "a reader of images that dies ends the run with a message, at once",
+         short=1, full=20)  # fmt: skip
+def readers_die(place: Path, count: int) -> Figure:
+    whole, _ = whole_run(place)
+    streamed = ("--set", "train.workers=2", "--set", "train.cache=none")
+    waits = []
+
+    def trial(number: int) -> str:
+        folder = place / f"reader-{number}"
+        folder.mkdir()
+        recipe = write_recipe(folder)
+        command = start("run", recipe, "--quiet", *streamed, folder=folder)
+        log = folder / "runs/tiny/metrics.jsonl"
+        while command.poll() is None and not (log.exists() and log.stat().st_size):
+            time.sleep(0.005)
+        readers = psutil.Process(command.pid).children() if command.poll() is None else []
+        if readers:
+            readers[number % len(readers)].send_signal(signal.SIGKILL)
+        killed = time.monotonic()
+        code = command.wait()
+        waits.append(time.monotonic() - killed)
+        if code not in {0, 1} or (code and "is gone" not in command.said):
+            return f"trial {number}: exit code {code}: {command.said[-600:]}"
+        code, said = imgtrans("run", recipe, "--resume", "--quiet", folder=folder)
+        wrong = differences(folder / "runs/tiny", whole) if code == 0 else [said[-600:]]
+        return f"trial {number}: {', '.join(wrong[:4])}" if wrong else ""
+
+    broken = each(count, trial)
+    broken += too_long(count, waits, 5)
+    return Figure(count, broken, f"told after {max(waits):.1f} s at most")
+
+
+@promise("R21", "a long run holds no more memory and no more files at its end than early on",
+         short=300, full=100_000)  # fmt: skip
+def soak(place: Path, count: int) -> Figure:
+    recipe = write_recipe(
+        place, steps=count, decay_steps=0, checkpoint_every=count, sample_every=count
+    )
+    command = start("run", recipe, "--quiet", folder=place)
+    log, seen = place / "runs/tiny/metrics.jsonl", []
+    while command.poll() is None:
+        time.sleep(max(0.05, min(2.0, count / 5000)))
+        try:
+            process = psutil.Process(command.pid)
+            if log.exists():
+                seen.append((process.memory_info().rss, process.num_fds()))
+        except psutil.Error:
+            break
+    code = command.wait()
+    broken = [] if code == 0 else [f"exit code {code}: {command.said[-600:]}"]
+    lines = metrics_of(place / "runs/tiny")
+    if [line["step"] for line in lines] != list(range(1, count + 1)):
+        broken.append("steps are missing in the log")
+    if len(seen) < 9:
+        return Figure(1, [*broken, f"its memory was seen {len(seen)} times only"])
+    early, late = seen[len(seen) // 4], seen[len(seen) * 3 // 4]
+    growth = late[0] / early[0] - 1
+    most = 0.01 if count >= 10_000 else 0.1  # a short one is still warming up
+    if growth > most or late[1] != early[1]:
+        broken.append(f"memory {growth:+.1%}, open files {early[1]} to {late[1]}")
+    return Figure(1, broken, f"{count:,} steps, memory {growth:+.2%}, {late[1]} open files")
+
+
+@promise("R23", "two fresh runs of one recipe and seed are equal to the last bit", short=0, full=10)
+def equal_runs(place: Path, count: int) -> Figure:
+    whole, _ = whole_run(place)
+
+    def trial(number: int) -> str:
+        folder = place / f"again-{number}"
+        folder.mkdir()
+        code, said = imgtrans(
+            "run", write_recipe(folder), "--quiet", folder=folder, fresh=number % 2 == 0
+        )
+        wrong = differences(folder / "runs/tiny", whole) if code == 0 else [said[-600:]]
+        return f"run {number}: {', '.join(wrong[:4])} differ" if wrong else ""
+
+    return Figure(count, each(count, trial))
