@@ -113,22 +113,21 @@ class Journal:
             self._reported = time.monotonic()
 
     def stands(self, state: str, message: str = "") -> None:
-        """Write how the run stands, and the report with it."""
-        self._attempt("status.json", lambda: self._status(state, message))
-        self._attempt("the report", lambda: write_report(self._folder.path))
-
-    def _status(self, state: str, message: str) -> None:
-        step = self._trainer.step
-        self._folder.status(
-            state=state,
-            step=step,
-            steps=self._data.recipe.train.steps,
-            epochs=epochs(self._data, step),
-            seconds=self._clock.seconds,
-            message=message,
-            left_out=list(self._left_out),
-            warnings=self._warnings,
-        )
+        """Write the report and how the run stands; that comes last, for a run that is done, is."""
+        folder, step = self._folder, self._trainer.step
+        changes = {
+            "state": state,
+            "step": step,
+            "steps": self._data.recipe.train.steps,
+            "epochs": epochs(self._data, step),
+            "seconds": self._clock.seconds,
+            "message": message,
+            "left_out": list(self._left_out),
+            "warnings": self._warnings,
+        }
+        standing = folder.standing(**changes)
+        self._attempt("the report", lambda: write_report(folder.path, status=standing))
+        self._attempt("status.json", lambda: folder.status(**changes))
 
     def _attempt(self, what: str, action: Callable[[], Any]) -> None:
         try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
+import gc
 import io
 import sys
 from contextlib import suppress
@@ -24,6 +26,8 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         _say_what_can_be_said()
+        # Else Python looks through all of torch once more before the process is gone: seconds.
+        atexit.register(gc.freeze)
         try:
             return super().invoke(ctx)
         except ImgtransError as error:

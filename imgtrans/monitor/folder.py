@@ -134,9 +134,13 @@ class RunFolder:
         text = content if isinstance(content, str) else json.dumps(content, indent=1) + "\n"
         write_bytes(self.path / name, text.encode("utf-8", "surrogateescape"))
 
+    def standing(self, **changes: Any) -> dict[str, Any]:
+        """How the run stands with these changes, which are not written yet."""
+        return self._status | changes | {"updated": _now()}
+
     def status(self, **changes: Any) -> None:
         """Write how the run stands."""
-        self._status |= changes | {"updated": _now()}
+        self._status = self.standing(**changes)
         self.write("status.json", self._status)
 
     def log(self, line: dict[str, Any]) -> None:

@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 REPORT: Final = "report.html"
 
 
-def write_report(folder: Path, target: Path | None = None) -> Path:
+def write_report(
+    folder: Path, target: Path | None = None, status: dict[str, Any] | None = None
+) -> Path:
     """Rewrite a run folder's ``report.html`` from what is in the folder now.
 
     Called again and again while a run goes on: what was read or recompressed for the last page is
@@ -42,6 +44,7 @@ def write_report(folder: Path, target: Path | None = None) -> Path:
     Args:
         folder: of the run; any of its files may be missing or unfinished.
         target: write the page there instead.
+        status: how the run stands; by default what ``status.json`` says.
 
     Returns:
         The page's path.
@@ -49,12 +52,13 @@ def write_report(folder: Path, target: Path | None = None) -> Path:
     Raises:
         OSError: the page could not be written; the one before it is still whole.
     """
-    return write_page(target or folder / REPORT, "report.html.jinja", _content(folder))
+    status = read_json(folder / "status.json") if status is None else status
+    content = _content(folder, status)
+    return write_page(target or folder / REPORT, "report.html.jinja", content)
 
 
-def _content(folder: Path) -> dict[str, Any]:
+def _content(folder: Path, status: dict[str, Any]) -> dict[str, Any]:
     environment = read_json(folder / "environment.json")
-    status = read_json(folder / "status.json")
     metrics = metrics_of((folder / "metrics.jsonl").absolute())
     metrics.read()
     measured = metrics_of((folder / SCORES).absolute())

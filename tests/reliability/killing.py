@@ -146,6 +146,7 @@ def signalled_at_any_moment(place: Path, count: int) -> Figure:  # noqa: C901 - 
         time.sleep(draw.uniform(0, seconds / 2 if number % 2 else seconds + 5 * fresh))
         asked = time.monotonic()
         trains = command.poll() is None and log.exists() and log.stat().st_size > 0
+        trains = trains and not _done(folder)
         command.signal(chosen)
         if number % 4 == 3:  # an impatient user
             time.sleep(draw.uniform(0, 0.2))
@@ -161,7 +162,7 @@ def signalled_at_any_moment(place: Path, count: int) -> Figure:  # noqa: C901 - 
             hits.append(number)
             if lost := _unsaved(log.parent):
                 return f"trial {number}: {lost}"
-        elif trains and code == -chosen:
+        elif trains and code == -chosen and not _done(folder):
             return f"trial {number}: it trained, and ended without saving"
         code, said = imgtrans("run", recipe, "--resume", "--quiet", folder=folder)
         if code:
