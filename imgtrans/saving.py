@@ -9,6 +9,7 @@ from imgtrans.data import fingerprint
 from imgtrans.failing import with_file
 from imgtrans.outcome import NonFiniteError
 from imgtrans.problems import ImgtransError, RecipeError
+from imgtrans.recipe import changes, load_recipe
 from imgtrans.recipe.reading import check
 from imgtrans.resuming import check_same_images, check_same_recipe
 from imgtrans.starting import start
@@ -134,9 +135,9 @@ class Saver:
             return
         step, recipe = int(content.about["step"]), self._data.recipe
         check_same_images(content.about, self._fingerprint, self._data.describe())
-        check_same_recipe(
-            self._folder.path, check(content.about["recipe"], "the checkpoint"), recipe
-        )
+        saved = check(content.about["recipe"], "the checkpoint")
+        check_same_recipe(self._folder.path, saved, recipe)
+        self._tell_changes(saved)
         if recipe.train.steps < step:
             message = f"{step:,} steps are done; [train] steps = {recipe.train.steps} is fewer"
             raise RecipeError(message)
@@ -149,6 +150,16 @@ class Saver:
             self._display.warn(
                 f"metrics.jsonl holds {kept:,} of the {step:,} steps done: it was changed or "
                 "deleted; curves will show what is left"
+            )
+
+    def _tell_changes(self, saved: Recipe) -> None:
+        """Say what was changed in the run's recipe.toml since its newest checkpoint."""
+        file = self._folder.path / "recipe.toml"
+        found = [c for c in changes(saved, load_recipe(file)) if c.free]
+        # Where images are is no part of what is learnt, and may be another path on each machine.
+        if told := [str(c) for c in found if not c.key.startswith("dataset.")]:
+            self._display.warn(
+                f"{file} is not that of the newest checkpoint, and is followed: {', '.join(told)}"
             )
 
 

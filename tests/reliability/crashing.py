@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from imgtrans import checkpoint
 
-from .killing import differences, each, whole_run, write_recipe
+from .killing import MEASURED, differences, each, whole_run, write_recipe
 from .promises import Figure, promise
 from .workers import imgtrans
 
@@ -135,7 +135,7 @@ KEPT: list[dict[str, Any]] = [
         "keep": 2,
         "evaluate_every": 2,
         "keep_best": "cycle",
-        "metric": {"cycle": {"use": "metrics/cycle-error"}},
+        "tables": {"metric": MEASURED},
     },
 ]
 """How many of the newest stay; in the last the best stays, too."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import socket
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +15,7 @@ from imgtrans import checkpoint
 
 from .killing import each, whole_run, write_recipe
 from .promises import Figure, promise
-from .workers import imgtrans, start
+from .workers import imgtrans, start_two
 
 if TYPE_CHECKING:
     from imgtrans.training import Phase, Trainer
@@ -168,7 +167,8 @@ def not_finite(place: Path, count: int) -> Figure:
         if f"step {AT + 1}: " not in told or "last good checkpoint is kept" not in told:
             wrong.append("the step or the checkpoint is not told")
         shown = abs(value) if site == "gradient" else value  # a norm has no sign
-        if site in {"loss", "gradient"} and f"{name} = {shown}" not in told:
+        named = f"{name}: {value}" if site == "rate" else f"{name} = {shown}"
+        if site != "image" and named not in told:
             wrong.append("its name is not told")
         run = folder / "runs/tiny"
         wrong += _crash_folder(run, name if site == "image" else "")
@@ -199,20 +199,6 @@ def _crash_folder(run: Path, domain: str) -> list[str]:
     return wrong if report["first"][:1] == first else [*wrong, f"first is {report['first'][:1]}"]
 
 
-def _rank(number: int, port: int, folder: Path) -> dict[str, str]:
-    """What torchrun tells one of two processes."""
-    names = ("RANK", "LOCAL_RANK")
-    return {
-        "TORCHELASTIC_RUN_ID": folder.name,
-        "TORCHELASTIC_RESTART_COUNT": "0",
-        "WORLD_SIZE": "2",
-        "LOCAL_WORLD_SIZE": "2",
-        "MASTER_ADDR": "localhost",
-        "MASTER_PORT": str(port),
-        **dict.fromkeys(names, str(number)),
-    }
-
-
 @promise("R11a", "what is not finite in one of two processes stops both in the step, and is named",
          short=1, full=len(SITES) - 2)  # fmt: skip
 def not_finite_in_one(place: Path, count: int) -> Figure:
@@ -221,20 +207,11 @@ def not_finite_in_one(place: Path, count: int) -> Figure:
     for number, (site, name) in enumerate(cases[:count]):
         folder = place / f"fault-{number}"
         folder.mkdir()
-        with socket.socket() as free:
-            free.bind(("localhost", 0))
-            port = free.getsockname()[1]
+        prepare = [None, partial(inject, site, name, math.nan)]
         recipe = write_recipe(folder, keep=24)
-        prepare = partial(inject, site, name, math.nan)
-        wrong_one = number % 2
-        both = [
-            start(
-                "run", recipe, "--quiet", "--device", "cpu", folder=folder,
-                prepare=prepare if rank == wrong_one else None,
-                environment=_rank(rank, port, folder),
-            )
-            for rank in range(2)
-        ]  # fmt: skip
+        both = start_two(
+            "run", recipe, "--quiet", folder=folder, prepare=prepare[:: 1 if number % 2 else -1]
+        )
         codes = [each.wait() for each in both]
         said = " ".join(both[0].said.split())
         wrong = [] if codes == [1, 1] and "Traceback" not in said else [f"exit codes {codes}"]

@@ -24,7 +24,7 @@ from imgtrans.problems import ImgtransError
 
 from .inputs import Kind, commands, images, recipes, set_options, states, weights
 from .promises import Figure, promise
-from .workers import _context
+from .workers import context
 
 ALONE = 1000
 """Inputs that one process goes through."""
@@ -101,8 +101,8 @@ def fuzzed(kind: Kind, place: Path, count: int) -> Figure:
     running = []
     for part in range(parts):
         (folder := place / str(part)).mkdir()
-        heard, answer = _context().Pipe(duplex=False)
-        process = _context().Process(
+        heard, answer = context().Pipe(duplex=False)
+        process = context().Process(
             target=_go_through, args=(kind, folder, count // parts, part, answer)
         )
         process.start()
@@ -114,7 +114,8 @@ def fuzzed(kind: Kind, place: Path, count: int) -> Figure:
         try:
             # Inside C code an input is not ended after its seconds: then all of them are.
             if not heard.poll(60 + count * SECONDS / 20):
-                process.kill()
+                for one, _ in running:
+                    one.kill()
                 return Figure(count, ["a process hangs"])
             found, tally = heard.recv()
         except EOFError:

@@ -25,7 +25,7 @@ class Figure:
         return not self.broken and self.tried > 0
 
     def __str__(self) -> str:
-        told = f"{self.tried - len(self.broken)}/{self.tried}"
+        told = f"{max(0, self.tried - len(self.broken))}/{self.tried}"
         return f"{told}; {self.detail}" if self.detail else told
 
 
@@ -40,6 +40,17 @@ class Promise:
     short: int
     """How often the suite tries it; never where other tests of it say the same."""
     full: int
+
+
+MANY = 20
+"""Trials from which on times are held against what is promised; the few of the suite are not."""
+
+
+def too_long(count: int, waits: Sequence[float], bound: float) -> list[str]:
+    """Which wait of so many trials was longer than is promised."""
+    longest = max(waits, default=0.0)
+    over = count >= MANY and longest > bound
+    return [f"it took {longest:.1f} s, and {bound:.0f} are promised"] if over else []
 
 
 PROMISES: dict[str, Promise] = {}

@@ -7,12 +7,19 @@ import shutil
 from pathlib import Path
 
 from imgtrans import checkpoint
+from imgtrans.testing import toy_folder
 
-from .killing import STEPS, differences, each, whole_run
-from .promises import Figure, promise
+from .killing import FRESH, STEPS, differences, each, whole_run
+from .promises import MANY, Figure, promise
 from .workers import imgtrans
 
-STREAMED = ("train.cache=none", "train.workers=0")
+PHOTOGRAPHS = {
+    "dataset": {
+        "use": "cyclegan/unpaired-folders", "image_size": 32, "load_size": 40, "flip": True,
+    },
+    "generator": {"use": "cyclegan/unet", "width": 2, "depth": 2, "dropout": True},
+}  # fmt: skip
+"""Files that are resized and cropped, and networks that drop values out."""
 
 
 def cut(whole: Path, run: Path, step: int) -> None:
@@ -26,8 +33,12 @@ def cut(whole: Path, run: Path, step: int) -> None:
     (run / "status.json").write_text(json.dumps({**status, "state": "running", "step": step}))
 
 
-def continued(folder: Path, whole: Path, step: int, *arguments: str) -> str:
-    """Go on from a step; returns what is different in the end."""
+def continued(folder: Path, whole: Path, step: int, *arguments: str, fresh: bool = False) -> str:
+    """Go on from a step, the last time in a fresh process or a forked one.
+
+    Returns:
+        What is different in the end.
+    """
     run = folder / "runs/tiny"
     folder.mkdir()
     cut(whole, run, step)
@@ -37,8 +48,9 @@ def continued(folder: Path, whole: Path, step: int, *arguments: str) -> str:
         sets = [word for key in changed.split() for word in ("--set", key)]
         prepare = None if last else _stop_soon
         code, said = imgtrans(
-            "run", "--resume", run, "--quiet", *sets, folder=folder, prepare=prepare
-        )
+            "run", "--resume", run, "--quiet", *sets,
+            folder=folder, prepare=prepare, fresh=fresh and last,
+        )  # fmt: skip
         if code != (0 if last else 130):
             return f"step {step}: exit code {code}: {said[-500:]}"
     wrong = differences(run, whole)
@@ -78,13 +90,20 @@ def _steps(count: int) -> list[int]:
 def resume_from_every_step(place: Path, count: int) -> Figure:
     whole, _ = whole_run(place, keep=STEPS)
     chosen = _steps(count)
-    broken = each(len(chosen), lambda number: continued(place / str(number), whole, chosen[number]))
-    return Figure(len(chosen), broken)
+
+    def trial(number: int) -> str:
+        fresh = count >= MANY and number < FRESH
+        return continued(place / str(number), whole, chosen[number], fresh=fresh)
+
+    return Figure(len(chosen), each(len(chosen), trial))
 
 
-@promise("R3a", "the same of a run that accumulates its gradients", short=2, full=STEPS - 1)
+@promise("R3a", "the same of a run that accumulates its gradients, crops its images and drops out",
+         short=2, full=STEPS - 1)  # fmt: skip
 def resume_where_gradients_accumulate(place: Path, count: int) -> Figure:
-    whole, _ = whole_run(place, keep=STEPS, accumulate=2, batch_size=1)
+    dataset = PHOTOGRAPHS["dataset"] | {"root": str(toy_folder())}
+    tables = PHOTOGRAPHS | {"dataset": dataset}
+    whole, _ = whole_run(place, tables, keep=STEPS, accumulate=2, batch_size=1)
     chosen = _steps(count)
     broken = each(len(chosen), lambda number: continued(place / str(number), whole, chosen[number]))
     return Figure(len(chosen), broken)
@@ -98,6 +117,7 @@ def resume_with_other_workers(place: Path, count: int) -> Figure:
 
     def trial(number: int) -> str:
         order = changes[number % 3 :] + changes[: number % 3]
-        return continued(place / str(number), whole, 1 + number % (STEPS - 9), *order)
+        step, fresh = 1 + number % (STEPS - 9), count >= MANY
+        return continued(place / str(number), whole, step, *order, fresh=fresh)
 
     return Figure(count, each(count, trial))

@@ -142,13 +142,14 @@ def as_a_user() -> None:
     """Root may write anywhere; take that from this process and those it starts."""
     if sys.platform != "linux" or os.geteuid() != 0:
         return
-    libc, overriding = ctypes.CDLL(None, use_errno=True), 1  # CAP_DAC_OVERRIDE
-    libc.prctl(24, overriding, 0, 0, 0)  # PR_CAPBSET_DROP
+    libc, capabilities = ctypes.CDLL(None, use_errno=True), (1, 2)  # DAC_OVERRIDE, _READ_SEARCH
+    for each in capabilities:
+        libc.prctl(24, each, 0, 0, 0)  # PR_CAPBSET_DROP
     header = (ctypes.c_uint32 * 2)(0x20080522, 0)
     sets = (ctypes.c_uint32 * 6)()
     assert libc.capget(header, sets) == 0
     for which in range(3):  # effective, permitted, inheritable
-        sets[which] &= ~(1 << overriding)
+        sets[which] &= ~sum(1 << each for each in capabilities)
     assert libc.capset(header, sets) == 0
 
 

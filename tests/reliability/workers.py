@@ -10,16 +10,17 @@ import json
 import multiprocessing
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from multiprocessing.context import ForkServerContext
 
 NUMBERS = itertools.count()
@@ -29,14 +30,36 @@ PRELOADED = ["imgtrans.running", "imgtrans.cli.training", "imgtrans_seasons", "t
 
 
 class HangError(AssertionError):
-    """A command has not ended within its bound."""
+    """A command has not ended within its bound, or has not done what is waited for."""
+
+
+class Process(Protocol):
+    """A command of ours or of `subprocess`."""
+
+    def poll(self) -> int | None: ...
+
+
+def wait_until(process: Process, condition: Callable[[], bool], bound: float = BOUND) -> bool:
+    """Wait for something that a process is to do; returns whether it has, or has ended before.
+
+    Raises:
+        HangError: it does nothing for so long.
+    """
+    end = time.monotonic() + bound
+    while not (done := condition()) and process.poll() is None:
+        if time.monotonic() > end:
+            message = f"{process} does not do in {bound:.0f} s what is waited for"
+            raise HangError(message)
+        time.sleep(0.005)
+    return done
 
 
 @cache
-def _context() -> ForkServerContext:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)
-    return context
+def context() -> ForkServerContext:
+    """What forks processes from one that has imported torch."""
+    made = multiprocessing.get_context("forkserver")
+    made.set_forkserver_preload(PRELOADED)
+    return made
 
 
 @dataclass
@@ -68,7 +91,7 @@ class Command:
                 )
             self.pid = self._popen.pid
         else:
-            self._process = _context().Process(
+            self._process = context().Process(
                 target=_command,
                 args=(self.arguments, self.folder, self.log, self.prepare, self.environment),
             )
@@ -122,6 +145,34 @@ def start(
     ).start()
 
 
+def start_two(
+    *arguments: str | Path,
+    folder: Path,
+    prepare: Sequence[Callable[[], None] | None],
+    environment: Mapping[str, str] | None = None,
+) -> list[Command]:
+    """Start two processes of one training, as torchrun would, each prepared in its own way."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    told = {
+        "TORCHELASTIC_RUN_ID": folder.name,
+        "TORCHELASTIC_RESTART_COUNT": "0",
+        "WORLD_SIZE": "2",
+        "LOCAL_WORLD_SIZE": "2",
+        "MASTER_ADDR": "localhost",
+        "MASTER_PORT": str(port),
+        **(environment or {}),
+    }
+    return [
+        start(
+            *arguments, "--device", "cpu", folder=folder, prepare=prepare[rank],
+            environment={**told, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+        )
+        for rank in range(2)
+    ]  # fmt: skip
+
+
 def imgtrans(
     *arguments: str | Path,
     folder: Path | None = None,
@@ -172,7 +223,7 @@ TIMED = ("seconds", "images_per_second", "data_wait", "memory_mib")
 """What no two runs have in common in a line of their metrics."""
 
 
-def metrics_of(run: Path) -> list[dict[str, object]]:
-    """The lines of a run's log, without times."""
-    lines = (run / "metrics.jsonl").read_text().splitlines()
+def metrics_of(run: Path, log: str = "metrics.jsonl") -> list[dict[str, object]]:
+    """The lines of a run's log, without times; none where there is no such log."""
+    lines = (run / log).read_text().splitlines() if (run / log).exists() else []
     return [{k: v for k, v in json.loads(line).items() if k not in TIMED} for line in lines]

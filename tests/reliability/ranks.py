@@ -1,0 +1,206 @@
+"""Trainings of two processes: one of them killed, torchrun killed, and their number changed."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zlib
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from .killing import STEPS, differences, write_recipe
+from .promises import Figure, promise, too_long
+from .workers import BOUND, HangError, imgtrans, metrics_of, start_two, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def _trains(run: Path) -> bool:
+    log = run / "metrics.jsonl"
+    return log.exists() and log.stat().st_size > 0
+
+
+def torchrun(folder: Path, *arguments: str | Path, restarts: int = 0) -> subprocess.Popen[bytes]:
+    """Two processes on the processor, of one thread each; they speak into a file."""
+    options = ["--standalone", "--nproc-per-node", "2", "--max-restarts", str(restarts)]
+    command = [sys.executable, "-m", "torch.distributed.run", *options, "-m", "imgtrans", "run"]
+    with (folder / "said.txt").open("ab") as said:
+        return subprocess.Popen(
+            [*command, *map(str, arguments), "--device", "cpu"],
+            cwd=folder,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def ended(process: subprocess.Popen[bytes], folder: Path) -> int:
+    """Its exit code.
+
+    Raises:
+        HangError: it has not ended.
+    """
+    try:
+        return process.wait(BOUND)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise HangError((folder / "said.txt").read_text()[-2000:]) from None
+
+
+def ranks(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """The processes that train."""
+    return [
+        each
+        for each in psutil.Process(process.pid).children(recursive=True)
+        if "RANK" in each.environ()
+    ]
+
+
+def _begun(place: Path) -> tuple[Path, Path]:
+    """A run of two processes that nothing interrupts, and its recipe."""
+    recipe = write_recipe(place)
+    process = torchrun(place, recipe, "--quiet", "--name", "whole")
+    assert ended(process, place) == 0, (place / "said.txt").read_text()[-2000:]
+    return place / "runs/whole", recipe
+
+
+@promise("R15", "a training of two processes, one of them killed, is started again and ends equal",
+         short=0, full=25)  # fmt: skip
+def rank_killed(place: Path, count: int) -> Figure:
+    whole, _ = _begun(place)
+    broken, waits = [], []
+    for number in range(count):
+        draw, folder = random.Random(number), place / f"killed-{number}"
+        folder.mkdir()
+        process = torchrun(folder, write_recipe(folder), "--quiet", restarts=3)
+        wait_until(process, partial(_trains, folder / "runs/tiny"))
+        time.sleep(draw.uniform(0, 1))
+        if alive := ranks(process) if process.poll() is None else []:
+            draw.choice(alive).kill()
+        killed = time.monotonic()
+        code = ended(process, folder)
+        waits += [time.monotonic() - killed] if alive else []
+        wrong = [] if code == 0 else [(folder / "said.txt").read_text()[-600:]]
+        wrong = wrong or differences(folder / "runs/tiny", whole)
+        broken += [f"trial {number}: {', '.join(wrong[:4])}"] if wrong else []
+        shutil.rmtree(folder)
+    if len(waits) < count / 2:
+        broken.append(f"only {len(waits)} were killed")
+    broken += too_long(count, waits, 60)
+    detail = (
+        f"{len(waits)} were killed while they trained; done {max(waits, default=0):.0f} s later"
+    )
+    return Figure(count, broken, detail)
+
+
+@promise("R15a", "where torchrun is killed its processes save and end, and the run goes on equal",
+         short=0, full=5)  # fmt: skip
+def agent_killed(place: Path, count: int) -> Figure:
+    whole, _ = _begun(place)
+    broken, waits = [], []
+    for number in range(count):
+        folder = place / f"agent-{number}"
+        folder.mkdir()
+        process = torchrun(folder, write_recipe(folder), "--quiet")
+        wait_until(process, partial(_trains, folder / "runs/tiny"))
+        left = ranks(process) if process.poll() is None else []
+        broken += [] if left else [f"trial {number}: it was over before it was killed"]
+        process.kill()
+        killed = time.monotonic()
+        _, alive = psutil.wait_procs(left, BOUND)
+        waits.append(time.monotonic() - killed)
+        process.wait()
+        wrong = [f"{len(alive)} processes are left"] if alive else []
+        process = torchrun(folder, "--resume", folder / "runs/tiny", "--quiet")
+        code = ended(process, folder)
+        wrong += [] if code == 0 else [(folder / "said.txt").read_text()[-600:]]
+        wrong = wrong or differences(folder / "runs/tiny", whole)
+        broken += [f"trial {number}: {', '.join(wrong[:4])}"] if wrong else []
+    return Figure(count, broken, f"they ended within {max(waits):.1f} s")
+
+
+def note_images() -> None:
+    """Write down which images each step of this process sees, cropped and flipped as they are."""
+    from imgtrans.data.batch import Batch
+
+    to, rank = Batch.to, os.environ.get("RANK", "0")
+    seen = Path(f"seen-{os.environ['LEG']}-{rank}")
+
+    def noted(batch: Batch, *arguments: Any) -> Any:
+        images = to(batch, *arguments)
+        sums = [[zlib.crc32(one.numpy().tobytes()) for one in each] for each in images]
+        with seen.open("a") as file:
+            file.write(json.dumps(sums) + "\n")
+        return images
+
+    Batch.to = noted  # type: ignore[method-assign]
+
+
+def _seen(folder: Path, legs: Sequence[int]) -> list[tuple[list[int], list[int]]]:
+    """What each step of a run saw of either domain, by how many processes each leg of it had."""
+    steps = []
+    for leg, processes in enumerate(legs):
+        files = [(folder / f"seen-{leg}-{rank}") for rank in range(processes)]
+        for lines in zip(*(file.read_text().splitlines() for file in files), strict=True):
+            shares = [json.loads(line) for line in lines]
+            x, y = ([one for share in shares for one in share[domain]] for domain in (0, 1))
+            steps.append((sorted(x), sorted(y)))
+    return steps
+
+
+@promise("R16", "two processes, one, and two again see the same images in the same order",
+         short=1, full=3)  # fmt: skip
+def other_numbers(place: Path, count: int) -> Figure:
+    expected, broken, most = [], [], 0.0
+    for number in range(count + 1):
+        folder = place / f"numbers-{number}"
+        folder.mkdir()
+        run, first = folder / "runs/tiny", 6 + number
+        # The first run has one process all the time; the others have two, one, and two.
+        legs, ends = ([1], [STEPS]) if not number else ([2, 1, 2], [first, first + 6, STEPS])
+        recipe = write_recipe(folder, steps=ends[0], decay_steps=0)
+        said = ""
+        for leg, (processes, end) in enumerate(zip(legs, ends, strict=True)):
+            again = ("--resume", run, "--set", f"train.steps={end}") if leg else (recipe,)
+            said += _leg(folder, leg, processes, *again)
+        seen, losses = _seen(folder, legs), _losses(run)
+        if not number:
+            expected, right = seen, losses
+            continue
+        most = max(most, *(abs(a - b) for a, b in zip(losses, right, strict=True)))
+        wrong = [] if seen == expected and len(seen) == STEPS else ["other images were seen"]
+        wrong += [] if most < 0.02 else [f"losses differ by {most:.3f}"]
+        warned = said.count("processes before and by") + said.count("process before and by")
+        wrong += [] if warned == 2 else [f"it warned {warned} times of other numbers: {said}"]
+        broken += [f"trial {number}: {line}" for line in wrong]
+    return Figure(count, broken, f"losses differ by {most:.4f} at most")
+
+
+def _leg(folder: Path, leg: int, processes: int, *arguments: str | Path) -> str:
+    """Train for a while by so many processes; returns what they said."""
+    command, environment = ("run", *arguments, "--quiet"), {"LEG": str(leg)}
+    if processes == 1:
+        code, said = imgtrans(*command, folder=folder, prepare=note_images, environment=environment)
+        assert code == 0, said
+        return said
+    prepare = (note_images, note_images)
+    both = start_two(*command, folder=folder, prepare=prepare, environment=environment)
+    codes = [each.wait() for each in both]
+    assert codes == [0, 0], both[0].said + both[1].said
+    return both[0].said
+
+
+def _losses(run: Path) -> list[float]:
+    lines = metrics_of(run)
+    return [value for line in lines for _, value in sorted(line["losses"].items())]  # type: ignore[attr-defined]
