@@ -247,13 +247,14 @@ def _phase(
     terms: list[WeightedTerm],
 ) -> Phase:
     modules = {key: net for key, net in networks.items() if key.startswith(f"{name}.")}
-    own = {id(term.term) for term in terms}
-    modules |= {key: net for key, net in networks.items() if id(net) in own}
-    parameters = {
-        f"{key}.{inner}": parameter
+    losses = {id(term.term) for term in terms}
+    modules |= {key: net for key, net in networks.items() if id(net) in losses}
+    trained = {
+        key: {inner: each for inner, each in net.named_parameters() if each.requires_grad}
         for key, net in modules.items()
-        for inner, parameter in net.named_parameters()
-        if parameter.requires_grad
+    }
+    parameters = {
+        f"{key}.{inner}": each for key, own in trained.items() for inner, each in own.items()
     }
     if not parameters:
         message = f"the {name} have no parameters to train"
@@ -270,7 +271,8 @@ def _phase(
         fused=device.type != "meta",
         capturable=graph,
     )
-    return Phase(name, optimizer, parameters, terms, adam.learning_rate)
+    by_network = {key: list(own.values()) for key, own in trained.items() if own}
+    return Phase(name, optimizer, parameters, by_network, terms, adam.learning_rate)
 
 
 def _refuse_idle(recipe: Recipe, terms: dict[PhaseName, list[WeightedTerm]]) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
@@ -53,18 +52,10 @@ class Phase:
     optimizer: torch.optim.Optimizer
     parameters: Mapping[str, nn.Parameter]
     """By the names that checkpoints use."""
+    networks: Mapping[str, Sequence[nn.Parameter]]
+    """The same by the name of the network, as in `Trainer.networks`; none without parameters."""
     terms: Sequence[WeightedTerm]
     learning_rate: float
-
-    @cached_property
-    def networks(self) -> dict[str, list[nn.Parameter]]:
-        """The parameters of each network that trains here, by its name."""
-        found: dict[str, list[nn.Parameter]] = {}
-        for name, parameter in self.parameters.items():
-            of, *rest = name.split(".")
-            owner = ".".join([of, *rest[: 2 if of == "losses" else 1]])
-            found.setdefault(owner, []).append(parameter)
-        return found
 
 
 @dataclass(eq=False)
@@ -74,7 +65,8 @@ class Trainer:
     settings: Train
     device: torch.device
     networks: dict[str, nn.Module]
-    """``generators.summer_to_winter``, ``discriminators.winter``, ``losses.NAME.DIRECTION``."""
+    """``generators.summer_to_winter``, ``discriminators.winter``, ``losses.NAME.DIRECTION``
+    and ``losses.NAME.discriminators.DIRECTION``."""
     directions: list[Direction]
     phases: list[Phase]
     pools: dict[str, Pool]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from torch import distributed
 from toys import tiny_paper_recipe
 
 from imgtrans import checkpoint
@@ -150,3 +151,56 @@ def test_a_batch_that_cannot_be_shared_is_said_once_and_leaves_no_folder(recipe)
     assert err.count("[train] batch_size = 3 cannot be shared evenly by 2 processes") == 1
     assert re.search(r"rank +: 0 .*\n +exitcode +: 2 ", err)
     assert not Path("runs").exists()
+
+
+FREEZING = """
+import os, runpy, signal, time
+from imgtrans.distributed import living
+from imgtrans.saving import Saver
+
+save, stops = Saver.save, iter([False, True])
+
+def late(*arguments, **options):
+    if next(stops):
+        os.kill(os.getpid(), signal.SIGSTOP)
+    time.sleep(5)
+    save(*arguments, **options)
+
+living.SECONDS, living.LOOKS = 0.1, 30
+Saver.save = late
+runpy.run_module("imgtrans", run_name="__main__")
+"""
+
+
+@pytest.fixture
+def freezing(recipe):
+    """Two processes without torchrun, of which the first is late to save, and then stops.
+
+    Silence counts after three seconds; what is merely late takes five.
+    """
+    store = distributed.TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
+    told = {
+        "TORCHELASTIC_RUN_ID": "none", "TORCHELASTIC_RESTART_COUNT": "0", "WORLD_SIZE": "2",
+        "LOCAL_WORLD_SIZE": "2", "TORCHELASTIC_USE_AGENT_STORE": "True", "OMP_NUM_THREADS": "1",
+        "MASTER_ADDR": "localhost", "MASTER_PORT": str(store.port),
+    }  # fmt: skip
+    command = [sys.executable, "-c", FREEZING, "run", recipe, "--device", "cpu"]
+    started = []
+    for number in "01":
+        environment = {**os.environ, **told, "RANK": number, "LOCAL_RANK": number}
+        process = subprocess.Popen(command, env=environment, stdout=-1, stderr=-1, text=True)
+        started.append(process)
+    yield started
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_a_first_process_that_is_late_is_waited_for_and_one_that_stops_is_told_as_gone(freezing):
+    _, other = freezing
+    code, _, err = ended(other)
+    assert code == 1
+    assert "process 0 of this training has shown no sign of life for 0.05 minutes" in err
+    assert "--nproc-per-node 2 -m imgtrans run --resume runs/tiny" in err
+    assert len(lines()) == 6  # the first save was late, in the second one it stopped
+    assert newest("runs/tiny").about["step"] == 3

@@ -8,7 +8,7 @@ import torch
 from torch import distributed
 from toys import tiny_recipe
 
-from imgtrans.distributed import GoneError, Ranks
+from imgtrans.distributed import GoneError, Ranks, living
 from imgtrans.distributed.group import Group, OverError
 from imgtrans.distributed.joining import joined, refuse_uneven
 from imgtrans.monitor.clock import Stop
@@ -69,6 +69,55 @@ def test_the_others_wait_until_the_first_has_done_what_only_it_does_after_a_step
     first.over(1)
     with pytest.raises(OverError):
         other.wait(4)
+
+
+@pytest.fixture
+def watch(monkeypatch):
+    """Looks at every call, at counts that the test appends."""
+    monkeypatch.setattr(living, "SECONDS", 0)
+    counts = [0]
+    return living.Watch(1, lambda: counts[-1]), counts
+
+
+def test_a_process_that_shows_life_now_and_then_is_waited_for_without_end(watch):
+    process, counts = watch
+    for number in range(living.LOOKS * 5):
+        process.look()
+        if number % (living.LOOKS - 1) == 0:
+            counts.append(number)
+
+
+def test_a_process_that_has_fallen_silent_is_gone_after_so_many_looks(watch):
+    process, _ = watch
+    for _ in range(living.LOOKS):
+        process.look()
+    with pytest.raises(GoneError, match="process 1 of this training has shown no sign of life"):
+        process.look()
+
+
+def test_who_waits_for_a_process_that_shows_no_life_says_which(monkeypatch):
+    monkeypatch.setattr(living, "SECONDS", 0)
+    first, other = two()
+    with pytest.raises(GoneError, match="process 0 of this training has shown no sign of life"):
+        other.ask("recipe")
+    with pytest.raises(GoneError, match="process 1 of this training has shown no sign of life"):
+        first.together("opened", lambda: None)
+
+
+def test_a_process_shows_life_until_it_leaves(monkeypatch):
+    monkeypatch.setattr(living, "SECONDS", 0.001)
+    signs, enough = [], threading.Event()
+
+    def sign(number):
+        signs.append(number)
+        if number == 9:
+            enough.set()
+
+    with living.shown(sign):
+        assert enough.wait(30)
+    seen = list(signs)
+    assert seen[:10] == list(range(10))
+    assert not [each for each in threading.enumerate() if each.name == "signs of life"]
 
 
 def test_what_only_another_process_cannot_do_is_said_by_the_first():

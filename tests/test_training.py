@@ -7,8 +7,10 @@ import torch
 from imgtrans_cyclegan import CycleConsistency, LeastSquares, imgtrans_losses
 from test_parity import largest_difference, networks_of
 from test_translation import add_dropout, count_forwards
+from torch import nn
 from toys import batch_of, tiny_paper_recipe, tiny_recipe, trainer_of
 
+from imgtrans import Loss, Terms
 from imgtrans.building import build_trainer
 from imgtrans.outcome import NonFiniteError
 from imgtrans.plan import make_plan
@@ -44,6 +46,41 @@ def test_a_gradient_that_is_not_finite_changes_no_weight_and_its_network_is_name
     with pytest.raises(NonFiniteError, match=rf"step 1: gradient of {name} = (nan|inf)"):
         train_step(trainer, *batch_of(trainer)).read()
     assert all(map(torch.equal, before, weights_of(trainer)))
+
+
+class Scaled(nn.Module):
+    """A loss with a parameter of its own."""
+
+    def __init__(self, of):
+        super().__init__()
+        self.of, self.scale = of, nn.Parameter(torch.ones(()))
+
+    def forward(self, translation):
+        scores = translation.discriminate(getattr(translation, self.of))
+        return self.scale * sum(each.square().mean() for each in scores)
+
+
+class BothHalves(Loss):
+    """Such a loss, against which both phases train."""
+
+    def build(self):
+        return Terms(Scaled("fake"), Scaled("target"))
+
+
+@pytest.mark.parametrize("half", ["learned", "learned.discriminators"])
+@pytest.mark.parametrize("direction", ["summer_to_winter", "winter_to_summer"])
+def test_of_a_loss_with_parameters_the_half_and_direction_are_named_whose_gradient_is_not_finite(
+    half, direction
+):
+    trainer = trainer_of(tiny_recipe(loss={"learned": BothHalves()}))
+    name = f"losses.{half}.{direction}"
+    next(trainer.networks[name].parameters()).register_hook(lambda gradient: gradient * math.nan)
+    with pytest.raises(NonFiniteError) as error:
+        train_step(trainer, *batch_of(trainer)).read()
+    assert [key for key in trainer.gradients if f"{key} = nan" in str(error.value)] == [
+        f"gradient of {name}"
+    ]
+    assert {key for phase in trainer.phases for key in phase.networks} == set(trainer.networks)
 
 
 def test_a_learning_rate_that_is_not_finite_is_refused(monkeypatch):

@@ -134,7 +134,9 @@ class _Follower:
             return code
         if not self.group.first_to_tell():
             return error.exit_code
-        message = f"{error}\n  the last good checkpoint is kept; continue with: {self.run['again']}"
+        message = str(error)
+        if again := self.run["again"]:  # else there is no run yet
+            message += f"\n  the last good checkpoint is kept; continue with: {again}"
         raise ProcessError(message) from error
 
 

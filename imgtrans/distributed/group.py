@@ -1,7 +1,7 @@
 """One process among those of a training: what they decide together, wait for, and end with.
 
 What is exchanged here are a few words through the store that torchrun keeps, so it needs no device,
-and a wait may be long: it ends when the first process ends, or torchrun does.
+and a wait may be long: it ends when the awaited process ends or falls silent, or torchrun ends.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from torch.distributed import PrefixStore  # type: ignore[attr-defined] # not said to be exported
 
 from imgtrans.distributed import ALONE, GoneError, Ranks, answered
+from imgtrans.distributed.living import Watch, shown
 from imgtrans.problems import ImgtransError
 
 if TYPE_CHECKING:
@@ -81,14 +82,23 @@ class Group:
             with self._asking():
                 self._store.set(name, json.dumps(what))
 
-    def ask(self, name: str) -> Any:
-        """What another process tells, sooner or later.
+    @contextmanager
+    def living(self) -> Iterator[None]:
+        """Inside, the others can see that this process lives, whatever it does."""
+        if self.ranks.count == 1:
+            yield
+            return
+        with shown(lambda number: self.tell(f"alive/{self.ranks.rank}", number)):
+            yield
+
+    def ask(self, name: str, of: int = 0) -> Any:
+        """What another process, by default the first one, tells sooner or later.
 
         Raises:
             OverError: the first process has ended.
-            GoneError: torchrun is gone, as everything here may tell.
+            GoneError: the other one shows no life, or torchrun is gone, as all here may tell.
         """
-        return self._until(name, lambda told: told is not None)
+        return self._until(name, lambda told: told is not None, of)
 
     def passed(self, step: int) -> None:
         """The first one: what only this process does after a step is done."""
@@ -116,7 +126,7 @@ class Group:
             raise
         if self.ranks.first:
             for rank in range(1, self.ranks.count):
-                if why := self.ask(f"{name}/{rank}"):
+                if why := self.ask(f"{name}/{rank}", rank):
                     message = f"process {rank}: {why}"
                     raise ImgtransError(message)
             self.tell(name)
@@ -125,7 +135,8 @@ class Group:
             self.ask(name)
         return result
 
-    def _until(self, name: str, enough: Callable[[Any], bool]) -> Any:
+    def _until(self, name: str, enough: Callable[[Any], bool], of: int = 0) -> Any:
+        watch = Watch(of, lambda: self._told(f"alive/{of}"))
         while True:
             # In this order: what was told before the end still counts.
             over, told = self._told("over"), self._told(name)
@@ -136,6 +147,7 @@ class Group:
             if self.ranks.first and self._told("failed"):
                 message = "a process of this training has ended"
                 raise GoneError(message)
+            watch.look()
             time.sleep(POLL_SECONDS)
 
     def stops(self, stop: Stop, step: int) -> bool:

@@ -65,7 +65,9 @@ def joined(device: str | None) -> Iterator[Group]:
             world_size=here.count,
             timeout=timedelta(minutes=MINUTES),
         )
-    yield Group(where, Ranks(here.rank, here.count), store, here.restarts)
+    group = Group(where, Ranks(here.rank, here.count), store, here.restarts)
+    with group.living():
+        yield group
     if here.count > 1:  # not where something failed: it would wait for who is gone
         distributed.destroy_process_group()
 
