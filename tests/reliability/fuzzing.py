@@ -28,8 +28,8 @@ from .workers import context
 
 ALONE = 1000
 """Inputs that one process goes through."""
-SECONDS = 10
-"""That one input may take."""
+SECONDS = 30
+"""That one input may take; some evaluate a model, from the first import on."""
 MOST_MIB = 1500
 """That a process may come to need beside what it begins with."""
 
@@ -113,7 +113,7 @@ def fuzzed(kind: Kind, place: Path, count: int) -> Figure:
     for process, heard in running:
         try:
             # Inside C code an input is not ended after its seconds: then all of them are.
-            if not heard.poll(60 + count * SECONDS / 20):
+            if not heard.poll(60 + count):
                 for one, _ in running:
                     one.kill()
                 return Figure(count, ["a process hangs"])

@@ -26,6 +26,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+SAVED_WITHIN = 60.0
+"""Seconds, with a slow disk in mind."""
+OTHERS = {"model.safetensors", "recipe.toml", "environment.json"}
+"""What resuming and translating rely on beside checkpoints."""
+
+
 def note_calls() -> None:
     """Write down what is synced and renamed, as strace would show it."""
     fsync, replace, log = os.fsync, Path.replace, os.environ["CALLS"]
@@ -81,19 +87,22 @@ def _order(lines: list[str]) -> tuple[int, list[str]]:
         if (match := re.search(r"\b(fsync|fdatasync|rename\w*)\((.*)\) += 0", line))
         for kind, rest in [match.groups()]
     ]
-    found, wrong = 0, []
+    found, wrong, logged = 0, [], False
     for index, (kind, names) in enumerate(calls):
-        if not (kind.startswith("rename") and names[-1].startswith(checkpoint.PREFIX)):
+        logged |= "sync" in kind and "metrics.jsonl" in names
+        saved = names[-1].startswith(checkpoint.PREFIX) and names[-1].endswith(".safetensors")
+        if not kind.startswith("rename") or not (saved or names[-1] in OTHERS):
             continue
-        if not names[-1].endswith(".safetensors"):
-            continue
-        found += 1
         beside, name = names[-2] if len(names) > 2 else names[0], names[-1]
         if not any("sync" in kind and beside in names for kind, names in calls[:index]):
             wrong.append(f"{name} got its name before it was synced")
         after = calls[index + 1][1] if index + 1 < len(calls) else []
-        if after != ["checkpoints"]:
+        if after != ["checkpoints" if saved else "tiny"]:
             wrong.append(f"the folder was not synced after {name}, but {after}")
+        if saved:
+            found += 1
+            wrong += [] if logged else [f"the log was not synced before {name}"]
+            logged = False
     return found, wrong
 
 
@@ -121,6 +130,8 @@ def cost_of_saving(place: Path, count: int) -> Figure:
         size = path.stat().st_size
         path.unlink()
     saved, unhashed, read = (sorted(spent[name])[count // 2] for name in spent)
+    if max(saved, read) > SAVED_WITHIN:
+        broken.append(f"it took {max(saved, read):.1f} s")
     return Figure(
         count,
         broken,
