@@ -65,12 +65,14 @@ def tried(promise: Promise, count: int) -> Figure:
 def main(keys: tuple[str, ...], *, short: bool, file: Path | None) -> None:
     """Try the promises of these KEYS, or all."""
     promises = every()
-    if unknown := [key for key in keys if key not in promises]:
+    chosen = [key for key in promises if not keys or {key, key.partition("-")[0]} & {*keys}]
+    known = {*promises, *(key.partition("-")[0] for key in promises)}
+    if unknown := [key for key in keys if key not in known]:
         message = f"no promise {unknown[0]}; there are {', '.join(promises)}"
         raise click.ClickException(message)
     os.environ.pop("IMGTRANS_DATA", None)
     figures, start = {}, time.monotonic()
-    for key in keys or [key for key in promises if promises[key].short or not short]:
+    for key in chosen if keys else [key for key in chosen if promises[key].short or not short]:
         promise, began = promises[key], time.monotonic()
         figure = tried(promise, promise.short if short else promise.full)
         seconds = time.monotonic() - began

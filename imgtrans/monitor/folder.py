@@ -163,6 +163,8 @@ class RunFolder:
         _cut(self.path / SCORES, line["step"] - 1)
         with (self.path / SCORES).open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+            file.flush()
+            os.fsync(file.fileno())  # a checkpoint must never be newer than what chose it
 
     def sync_metrics(self) -> bool:
         """Bring the log to the disk: a checkpoint must never be newer than the log before it.
