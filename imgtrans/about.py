@@ -12,6 +12,7 @@ _NEEDED: Final = {
     "checkpoint": ("recipe", "step", "seconds", "fingerprint"),
     "model": ("recipe",),
 }
+_MOST: Final = 1 << 53
 _TYPES: Final[dict[str, tuple[type, ...]]] = {
     "recipe": (dict,),
     "step": (int,),
@@ -48,5 +49,6 @@ def _wrong(told: dict[str, Any]) -> str:
 def _can_be(key: str, value: Any) -> bool:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return type(value) in _TYPES[key]
-    small = math.isfinite(value) and (key == "value" or 0 <= value < 1 << 53)
-    return small and type(value) in _TYPES[key]
+    # A whole number of JSON may have any number of digits, more than a float can stand for.
+    small = abs(value) < _MOST if isinstance(value, int) else math.isfinite(value)
+    return small and (key == "value" or 0 <= value < _MOST) and type(value) in _TYPES[key]

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from imgtrans.about import oddity
 from imgtrans.problems import ImgtransError
+from imgtrans.regular import EndlessFileError, open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -73,7 +74,7 @@ def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
 
     Raises:
         OSError: they could not be written; nothing is left beside the old file. It names the path,
-            and of a full disk what is needed and what is free.
+            where there is no room what is needed, and of a full disk what is free.
     """
     try:
         with writing(path, durable=durable) as file:
@@ -82,6 +83,7 @@ def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
         why = error.strerror or str(error)
         if error.errno in FULL:
             why += f": it takes {len(data):,} bytes"
+        if error.errno == errno.ENOSPC:  # a quota and a limit are below what the disk has free
             with suppress(OSError):
                 why += f", {shutil.disk_usage(path.parent).free:,} are free"
         raise OSError(error.errno, why, str(path)) from error
@@ -122,7 +124,7 @@ def read(path: Path) -> Content:
         CorruptFileError: it is cut off, changed, or not a file of imgtrans.
         OSError: it cannot be read at all.
     """
-    data = path.read_bytes()
+    data = _content_of(path)
     length = int.from_bytes(data[:8], "little")
     if data[8:9] == b"{" and length > MOST_HEADER:
         message = f"{path} is no file of imgtrans: its header alone has {length:,} bytes"
@@ -154,6 +156,15 @@ def read(path: Path) -> Content:
     return Content(tensors, about)
 
 
+def _content_of(path: Path) -> bytes:
+    try:
+        with open_regular(path) as file:
+            return file.read()
+    except EndlessFileError as error:
+        message = f"{path} is no file of imgtrans: {error.strerror}"
+        raise CorruptFileError(message) from None
+
+
 def _foreign(data: bytes) -> bool:
     """Whether it is torch's zip or pickle, or safetensors whose header says nothing of imgtrans."""
     if data[8:9] != b"{":
@@ -180,15 +191,21 @@ def _digest(tensors: Mapping[str, Tensor], about: str) -> str:
 
 
 def name_of(step: int) -> str:
-    """``step-00000500.safetensors``: names sort as steps do."""
+    """``step-00000500.safetensors``."""
     return f"{PREFIX}{step:08d}.safetensors"
+
+
+def step_of(path: Path) -> int:
+    """The step that a checkpoint's name tells; -1 where it is no name of one."""
+    match = re.fullmatch(rf"{PREFIX}(\d+)\.safetensors", path.name)
+    return int(match[1]) if match else -1
 
 
 def found(folder: Path) -> list[Path]:
     """The checkpoints of a folder, newest first."""
-    pattern = re.compile(rf"{PREFIX}(\d+)\.safetensors")
-    files = [path for path in folder.glob(f"{PREFIX}*.safetensors") if pattern.fullmatch(path.name)]
-    return sorted(files, reverse=True)
+    # By number: from step 100,000,000 on names have more digits, and do not sort as steps do.
+    files = [path for path in folder.glob(f"{PREFIX}*.safetensors") if step_of(path) >= 0]
+    return sorted(files, key=lambda path: (step_of(path), path.name), reverse=True)
 
 
 def newest(folder: Path, warn: Callable[[str], None]) -> Content | None:

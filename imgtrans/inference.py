@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from imgtrans.building import build_generators
-from imgtrans.checkpoint import Content, found, name_of, read, write
+from imgtrans.checkpoint import Content, found, read, step_of, write
 from imgtrans.data import to_range
 from imgtrans.fusing import Mixed, fused
 from imgtrans.padding import padded_side, through
@@ -241,7 +241,7 @@ def load_model(
     try:
         file, content = _read(Path(path))
     except OSError as error:
-        message = f"{path} cannot be read: {error.strerror or error}"
+        message = f"{error.filename or path} cannot be read: {error.strerror or error}"
         raise ImgtransError(message) from None
     if content.about.get("kind") not in ("model", "checkpoint"):
         message = f"{file} is no model and no checkpoint; give a run folder or its {MODEL}"
@@ -263,6 +263,6 @@ def _read(path: Path) -> tuple[Path, Content]:
         raise ImgtransError(message)
     content = read(file) if file.is_file() else None
     step = int(content.about.get("step", 0)) if content is not None else 0
-    if content is None or (checkpoints and checkpoints[0].name > name_of(step)):
+    if content is None or (checkpoints and step_of(checkpoints[0]) > step):
         return checkpoints[0], read(checkpoints[0])
     return file, content

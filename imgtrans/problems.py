@@ -1,7 +1,8 @@
 """Errors a person reads: what was wrong, where, what is allowed, and how to fix it.
 
 Every mistake a user can make ends as an ``ImgtransError``, which the command line prints without a
-traceback. Anything else that reaches the top is a bug of ours and keeps its traceback.
+traceback, and so it prints an ``OSError``. Anything else that reaches the top is a bug of ours and
+keeps its traceback.
 """
 
 from __future__ import annotations

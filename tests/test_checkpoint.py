@@ -135,6 +135,15 @@ def test_a_damaged_newest_checkpoint_is_set_aside_and_the_one_before_used(tmp_pa
     assert "set aside as step-00000002.safetensors.damaged" in warnings[0]
 
 
+def test_checkpoints_are_in_the_order_of_their_steps_however_many_digits_these_have(tmp_path):
+    steps = [7, 99_999_999, 100_000_000, 1_000_000_000]
+    for step in steps:
+        (tmp_path / checkpoint.name_of(step)).touch()
+    assert [checkpoint.step_of(path) for path in checkpoint.found(tmp_path)] == steps[::-1]
+    checkpoint.prune(tmp_path, 1)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-1000000000.safetensors"]
+
+
 def test_pruning_keeps_the_newest_and_clears_what_a_killed_writer_left(tmp_path):
     for step in (1, 2, 3, 10):
         checkpoint.write(tmp_path / checkpoint.name_of(step), TENSORS, {})
@@ -180,6 +189,9 @@ def test_restored_moments_lie_in_memory_as_their_parameters_do(tmp_path):
         ({**ABOUT, "step": True}, "its step makes no sense"),
         ({**ABOUT, "step": -1}, "its step makes no sense"),
         ({**ABOUT, "seconds": float("nan")}, "its seconds makes no sense"),
+        ({**ABOUT, "step": 10**400}, "its step makes no sense"),
+        ({**ABOUT, "seconds": 10**400}, "its seconds makes no sense"),
+        ({**ABOUT, "best": {"step": 1, "metric": "x", "value": -(10**400)}}, "its best value"),
         ({**ABOUT, "recipe": "x"}, "its recipe makes no sense"),
         ({**ABOUT, "best": {"step": 1}}, "the best checkpoint makes no sense"),
         ({**ABOUT, "best": {"step": [], "metric": "x", "value": 0}}, "its best step makes no"),

@@ -140,14 +140,18 @@ def test_a_checkpoint_serves_as_a_model_and_so_does_the_folder_of_a_killed_run(f
     assert torch.equal(load_model(tmp_path).translate(images), made)
 
 
-def test_a_checkpoint_that_is_newer_than_the_model_beside_it_is_taken(folder, tmp_path):
+@pytest.mark.parametrize("step", [9, 100_000_000])
+def test_a_checkpoint_that_is_newer_than_the_model_beside_it_is_taken(folder, tmp_path, step):
     shutil.copytree(folder, tmp_path / "run")
     (old,) = checkpoint.found(tmp_path / "run/checkpoints")
     content = checkpoint.read(old)
-    newer = tmp_path / "run/checkpoints" / checkpoint.name_of(9)
+    model = checkpoint.read(tmp_path / "run/model.safetensors")
+    about = {**model.about, "step": step - 1}
+    checkpoint.write(tmp_path / "run/model.safetensors", model.tensors, about)
+    newer = tmp_path / "run/checkpoints" / checkpoint.name_of(step)
     tensors = {name: value * 0 for name, value in content.tensors.items()}
-    checkpoint.write(newer, tensors, {**content.about, "step": 9})
-    assert load_model(tmp_path / "run").about["step"] == 9
+    checkpoint.write(newer, tensors, {**content.about, "step": step})
+    assert load_model(tmp_path / "run").about["step"] == step
 
 
 def test_a_file_of_another_kind_is_no_model(tmp_path):

@@ -184,6 +184,26 @@ def test_a_damaged_file_is_set_aside_loudly_and_made_again(folder, damage):
     assert again.reads == []
 
 
+@pytest.mark.parametrize("cache", ["auto", "file"])
+@pytest.mark.parametrize("helpers", [0, 2])
+def test_an_image_damaged_in_a_file_that_has_to_follow_a_change_is_told_and_read_again(
+    folder, monkeypatch, cache, helpers
+):
+    monkeypatch.setattr(keeping, "PAYS_SECONDS", -1.0)
+    monkeypatch.setattr(keeping, "cores", lambda: helpers)
+    monkeypatch.setattr(keeping, "JUDGING_SECONDS", -1.0)  # so it is not seen as all are judged
+    whole = all_batches(opened(Stamped(8), cache="none"))
+    opened(Stamped(7))
+    (path,) = (each for each in folder.glob("*.images") if b'"images": 7' in each.read_bytes())
+    data = bytearray(path.read_bytes())
+    data[image_file.HEAD + image_file.open_file(path).flat.places["offset"][4]] ^= 1
+    path.write_bytes(data)
+    said = []
+    assert same(whole, all_batches(opened(Stamped(8), cache=cache, warn=said.append)))
+    (told,) = said
+    assert "is damaged: image 4 in it is not what was written; set aside as" in told
+
+
 def test_images_without_stamps_are_kept_in_no_file(folder):
     with pytest.raises(RecipeError, match=r'cache = "file".*no stamps.*"auto" or "memory"'):
         opened(Numbered(4))

@@ -205,6 +205,19 @@ def test_a_reader_that_goes_away_does_not_end_the_training():
     assert state("tiny") == "done"
 
 
+def test_ctrl_c_while_a_plugin_is_imported_ends_the_run_there():
+    Path("plugin.py").write_text(
+        "import os, signal\n"
+        "try:\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    for _ in range(10**8): pass\n"
+        "except BaseException: pass  # as what a plugin imports may do\n"
+        "print('went on')\n"
+    )
+    process = start("no-such-recipe", "--plugin", "plugin.py", stdout=-1, stderr=-1)
+    assert (*process.communicate(), process.returncode) == ("", "stopped\n", 130)
+
+
 def test_ctrl_c_while_a_program_is_imported_ends_it_there(monkeypatch):
     program = (
         "import os, signal\n"

@@ -1,5 +1,6 @@
 """Disks that are full and folders that change under a run: each is told of, in words that help."""
 
+import errno
 import json
 import os
 import subprocess
@@ -9,11 +10,13 @@ from pathlib import Path
 import platformdirs
 import pytest
 import torch
+from click.testing import CliRunner
 from toys import tiny_recipe
 
 from imgtrans import checkpoint
 from imgtrans.caches import cache_folder
 from imgtrans.checkpoint import CorruptFileError
+from imgtrans.cli import main
 from imgtrans.data import image_file
 from imgtrans.data.flat import Cut
 from imgtrans.monitor.display import Display
@@ -48,6 +51,17 @@ def test_a_full_disk_is_told_with_the_path_and_what_is_needed_and_free(tmp_path,
     with pytest.raises(OSError, match=r"No space .*: it takes [\d,]+ bytes, [\d,]+ are") as caught:
         checkpoint.write(tmp_path / "file", {"a": torch.zeros(3)}, {})
     assert caught.value.filename == str(tmp_path / "file")
+
+
+@pytest.mark.parametrize("number", [errno.EDQUOT, errno.EFBIG])
+def test_of_a_quota_or_a_limit_it_is_not_told_what_the_disk_has_free(tmp_path, monkeypatch, number):
+    def full(descriptor):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=os.strerror(number)) as caught:
+        checkpoint.write(tmp_path / "file", {"a": torch.zeros(3)}, {})
+    assert caught.value.strerror.endswith(": it takes 188 bytes")
 
 
 def test_a_log_that_cannot_be_written_is_named(folder):
@@ -140,6 +154,45 @@ def test_output_that_cannot_be_written_ends_nothing():
         command = [sys.executable, "-c", code]
         assert subprocess.run(command, stdout=full, stderr=full, check=False).returncode == 0
     assert Path("lived").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *("--help", "show --help", "show quickstart", "list-components", "list-components --json"),
+        *("recipes", "schema", "validate quickstart", "copy quickstart mine.toml"),
+        *("new-plugin mine --kind loss", "report run"),
+    ],
+)
+def test_a_command_whose_words_find_no_room_says_so(arguments):
+    Path("run").mkdir()
+    Path("run/recipe.toml").write_text('name = "run"\n')
+    environment = {**os.environ, "PYTHONUNBUFFERED": ""}
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "imgtrans", *arguments.split()],
+            stdout=full, stderr=-1, text=True, env=environment, check=False,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr == "error: standard output: No space left on device\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.EIO, "Input/output error", "recipes/x.toml"), "recipes/x.toml: Input/outp"),
+        (OSError(errno.EMFILE, "Too many open files"), "Too many open files"),
+        (OSError("odd"), "odd"),
+    ],
+)
+def test_what_a_system_refuses_is_told_without_a_traceback(monkeypatch, error, said):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr("imgtrans.recipe.load_recipe", fail)
+    done = CliRunner().invoke(main, ["validate", "quickstart"])
+    assert done.exit_code == 1
+    assert done.stderr.startswith(f"error: {said}")
 
 
 def test_an_error_that_nobody_can_read_still_has_its_exit_code():

@@ -24,6 +24,15 @@ if TYPE_CHECKING:
 class _Commands(click.Group):
     """A user's mistake ends in a message and an exit code, never in a traceback."""
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run, and tell in words what the system refuses; help and version are printed here."""
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as error:
+            tell(f"error: {_in_words(error)}")
+            long = error.errno == errno.ENAMETOOLONG
+            sys.exit(RecipeError.exit_code if long else ImgtransError.exit_code)
+
     def invoke(self, ctx: click.Context) -> Any:
         _say_what_can_be_said()
         # Else Python looks through all of torch once more before the process is gone: seconds.
@@ -38,9 +47,6 @@ class _Commands(click.Group):
             if speaks():
                 raise
             ctx.exit(error.exit_code)  # what all processes find, the first one says
-        except OSError as error:
-            _refuse_long_name(error)
-            ctx.exit(RecipeError.exit_code)
         except KeyboardInterrupt:
             if speaks():
                 tell("stopped")
@@ -53,11 +59,25 @@ def _say_what_can_be_said() -> None:
             stream.reconfigure(errors="replace")
 
 
-def _refuse_long_name(error: OSError) -> None:
-    """Say that a name is too long, as any path may be; other errors are told where they occur."""
-    if error.errno != errno.ENAMETOOLONG:
-        raise error
-    tell(f"error: {str(error.filename)[:80]}…: {error.strerror}")
+def _in_words(error: OSError) -> str:
+    """What the system says, and of what: of a write it tells no name."""
+    why, name = error.strerror or str(error), str(error.filename or "")
+    if not name and _output_is_lost():
+        name = "standard output"
+    name = f"{name[:80]}…" if error.errno == errno.ENAMETOOLONG else name
+    return f"{name}: {why}" if name else why
+
+
+def _output_is_lost() -> bool:
+    """Whether standard output takes nothing, as on a full disk; what it holds goes nowhere then."""
+    try:
+        click.echo()  # of a text that was too long for its buffer nothing is left to be flushed
+    except OSError:
+        from imgtrans.monitor.display import send_nowhere
+
+        send_nowhere(sys.stdout)
+        return True
+    return False
 
 
 def tell(text: str) -> None:

@@ -45,7 +45,6 @@ def run(
     from imgtrans.monitor.display import Display
     from imgtrans.recipe import load_recipe
 
-    add_files(files)
     if resume and recipe is None and resume.endswith(".toml"):
         recipe, resume = resume, ""  # `--resume recipe.toml` means the recipe's newest run
     if recipe is None and not resume:
@@ -58,6 +57,7 @@ def run(
     if name is not None:
         overrides = (*overrides, f"name={json.dumps(name)}")
     with interrupted_at_once():
+        add_files(files)  # a plugin may import torch
         chosen = load_recipe(recipe, overrides, say=display.say) if recipe is not None else None
         from imgtrans import running  # imports torch, so only once the recipe is right
 

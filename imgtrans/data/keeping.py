@@ -89,6 +89,20 @@ def keep(
     """
     if wish == "none":
         return False
+    try:
+        return _keep(stores, wish, progress, warn)
+    finally:
+        for store in stores:
+            if store.damaged:
+                warn(store.damaged)
+
+
+def _keep(
+    stores: Sequence[Store],
+    wish: Wish,
+    progress: Callable[[str, int], Callable[[], None]],
+    warn: Callable[[str], None],
+) -> bool:
     if all(_take(store, warn) for store in stores):
         return True
     if wish == "file":

@@ -71,11 +71,12 @@ def every(
         running = deque(_ask(pool, todo, helpers * AHEAD))
         while running:
             try:
-                image = running.popleft().result()
+                image, damaged = running.popleft().result()
             except BrokenExecutor as error:
                 message = f"a process that reads images is gone: {error}"
                 raise ImgtransError(message) from error
             running.extend(_ask(pool, todo, 1))
+            store.damaged = store.damaged or damaged
             if isinstance(image, Broken):
                 if not store.skip_broken:
                     raise ImgtransError(image.reason)
@@ -85,7 +86,7 @@ def every(
             tick()
 
 
-_Read: TypeAlias = "npt.NDArray[np.generic] | Broken"
+_Read: TypeAlias = "tuple[npt.NDArray[np.generic] | Broken, str]"
 
 
 def _ask(pool: Executor, todo: Iterator[int], count: int) -> list[Future[_Read]]:
@@ -132,9 +133,10 @@ def _leave_with(parent: int) -> None:
 
 
 def _one(index: int) -> _Read:
-    """An image, or why there is none, whether or not such images may be left out."""
+    """An image, or why there is none, whether or not such may be left out; what `Store` notes."""
     try:
         image = _STORE.one(index)
     except ImgtransError as error:
-        return Broken(str(error))
-    return image if isinstance(image, Broken) else image.contiguous().numpy()
+        image = Broken(str(error))
+    read = image if isinstance(image, Broken) else image.contiguous().numpy()
+    return read, _STORE.damaged

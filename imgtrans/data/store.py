@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, cast
@@ -77,6 +76,8 @@ class Store:
     path: Path | None = None
     """Of the file that may hold them, decoded by an earlier run."""
     kept: Flat | None = None
+    damaged: str = ""
+    """What was wrong with an image of the file, which was read again."""
 
     def __len__(self) -> int:
         """How many there are, broken ones included."""
@@ -111,8 +112,10 @@ class Store:
         """
         image: Tensor | Broken | None = None
         if self.file is not None:
-            with suppress(CorruptFileError):  # then it is read again
+            try:
                 image = self.file.find(key(self.stamped, index), index)
+            except CorruptFileError as error:  # then it is read again
+                self.damaged = self.damaged or str(error)
         if image is None:
             image = self._decoded(index)
         if isinstance(image, Broken) and not self.skip_broken:

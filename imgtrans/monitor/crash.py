@@ -13,6 +13,7 @@ from torchvision.utils import make_grid
 from imgtrans.checkpoint import write_bytes
 from imgtrans.data.loading import here
 from imgtrans.monitor.samples import png
+from imgtrans.monitor.within import refuse_strangers
 from imgtrans.parts import seed_everything
 
 if TYPE_CHECKING:
@@ -43,11 +44,12 @@ def leave(folder: Path, error: NonFiniteError, trainer: Trainer, training: Train
 
     Raises:
         OSError: it cannot be written.
-        ImgtransError: an image cannot be read any more.
+        ImgtransError: an image cannot be read any more, or the place is a link out of the folder.
     """
     place = folder / "crash" / f"step-{error.step:08d}"
     for each in (place.parent, place):  # not the run folder itself, should that be gone
         each.mkdir(exist_ok=True)
+    refuse_strangers(folder, [f"crash/{place.name}"])
     # Of all processes together.
     samples = replace(training.samples, order=replace(training.order, share=(0, 1)))
     files = _files(samples, error.step - 1)

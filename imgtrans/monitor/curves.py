@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
+from imgtrans.regular import open_regular
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -133,7 +135,7 @@ class Metrics:
     def read(self) -> None:
         """Take in the whole lines that were appended; a file cut or replaced is read anew."""
         try:
-            with self._path.open("rb") as file:
+            with open_regular(self._path) as file:
                 self._continue_in(file)
         except OSError:
             self._reset()

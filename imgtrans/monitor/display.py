@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
@@ -25,6 +25,13 @@ PLAIN_SECONDS: Final = 15.0
 """Between two lines where the output is no terminal."""
 
 
+def send_nowhere(file: IO[str]) -> None:
+    """Let go of what a stream could not write, so that Python does not fail at its own flush."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, file.fileno())
+    os.close(nowhere)
+
+
 class _Output(Console):
     """A console whose reader may go away, as in ``| head -1``: a training goes on unseen.
 
@@ -38,11 +45,9 @@ class _Output(Console):
             self.on_broken_pipe()
 
     def on_broken_pipe(self) -> None:
-        """Send what is still said nowhere, and keep Python from failing at its own last flush."""
+        """Send what is still said nowhere."""
         self.quiet = True
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, self.file.fileno())
-        os.close(nowhere)
+        send_nowhere(self.file)
 
 
 class _Progress(Progress):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from imgtrans.monitor.charts import spoken
 from imgtrans.monitor.curves import number
 from imgtrans.monitor.display import duration
+from imgtrans.regular import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +45,8 @@ class Standing:
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object; empty where the file is missing or not whole."""
     try:
-        content = json.loads(path.read_bytes())
+        with open_regular(path) as file:
+            content = json.loads(file.read())
     except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
@@ -53,7 +55,8 @@ def read_json(path: Path) -> dict[str, Any]:
 def read_recipe_text(path: Path) -> str:
     """The recipe as it stands; empty where it is missing."""
     try:
-        return short(path.read_bytes().decode("utf-8", "replace"), LONGEST_RECIPE)
+        with open_regular(path) as file:
+            return short(file.read().decode("utf-8", "replace"), LONGEST_RECIPE)
     except OSError:
         return ""
 

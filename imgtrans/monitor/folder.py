@@ -13,15 +13,17 @@ import os
 import re
 import socket
 import time
-import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from filelock import FileLock, Timeout
 
+from imgtrans.monitor.facts import read_json
+from imgtrans.monitor.within import refuse_strangers
 from imgtrans.problems import ImgtransError, RecipeError, RunInUseError
 from imgtrans.recipe import shipped_recipes
+from imgtrans.recipe.toml import read_toml
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -31,6 +33,9 @@ METRICS: Final = "metrics.jsonl"
 """A line for each step."""
 SCORES: Final = "scores.jsonl"
 """A line for each measurement on the held-out images."""
+APPENDED: Final = (METRICS, SCORES, ".lock")
+"""Files that are written where they are; all others take the place of what was there."""
+FOLDERS: Final = ("checkpoints", "samples", "crash")
 
 
 class RunFolder:
@@ -74,7 +79,9 @@ class RunFolder:
 
         Raises:
             RunInUseError: another process holds it; the text names it.
+            ImgtransError: something in it leads elsewhere, or it cannot be written.
         """
+        refuse_strangers(self.path, (*FOLDERS, *APPENDED))
         try:
             self._lock.acquire(timeout=self.patience)
             self.checkpoints.mkdir(exist_ok=True)
@@ -121,11 +128,7 @@ class RunFolder:
 
     def read(self, name: str) -> dict[str, Any]:
         """A JSON file of the folder; empty where it is missing or not whole."""
-        try:
-            content = json.loads((self.path / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return content if isinstance(content, dict) else {}
+        return read_json(self.path / name)
 
     def write(self, name: str, content: dict[str, Any] | str) -> None:
         """Replace a text or JSON file atomically; resuming relies on them, so it is synced."""
@@ -244,8 +247,8 @@ def unfinished(name: str) -> RunFolder | None:
 def _recipe_name(run: Path) -> object:
     """``exp-2`` may be the second run of ``exp``, or the first of a recipe called ``exp-2``."""
     try:
-        return tomllib.loads((run / "recipe.toml").read_text(encoding="utf-8")).get("name")
-    except (OSError, ValueError):
+        return read_toml(run / "recipe.toml").get("name")
+    except RecipeError:
         return None
 
 

@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from imgtrans.monitor.charts import COLOURS, HEIGHT, WIDTH
+from imgtrans.regular import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,7 +57,7 @@ def write_page(target: Path, template: str, content: Mapping[str, Any]) -> Path:
 def is_page(path: Path) -> bool:
     """Whether a file is a page of ours, which may be rewritten."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return _MARK in file.read(4096)
     except OSError:
         return False

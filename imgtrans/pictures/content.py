@@ -1,12 +1,10 @@
-"""Files that are taken for pictures: of such as have an end only, and not more than one may need.
-
-A pipe that is called ``.png`` would be waited for forever, and a device is read without end.
-"""
+"""Files that are taken for pictures: of such as have an end only, not more than one may need."""
 
 from __future__ import annotations
 
-import stat
 from typing import TYPE_CHECKING, BinaryIO, Final
+
+from imgtrans.regular import EndlessFileError, open_regular
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,11 +31,11 @@ def open_file(path: Path) -> BinaryIO:
         ValueError: it is no file of a picture.
         OSError: it cannot be read.
     """
-    about = path.stat()
-    if not (stat.S_ISREG(about.st_mode) or stat.S_ISDIR(about.st_mode)):  # opening one says so
-        message = "it is a pipe or a device"
+    size = path.stat().st_size
+    if size > MOST_BYTES:
+        message = f"it has {size:,} bytes, and no more than {MOST_BYTES:,} are read"
         raise ValueError(message)
-    if about.st_size > MOST_BYTES:
-        message = f"it has {about.st_size:,} bytes, and no more than {MOST_BYTES:,} are read"
-        raise ValueError(message)
-    return path.open("rb")
+    try:
+        return open_regular(path)
+    except EndlessFileError as error:
+        raise ValueError(error.strerror) from None

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 import tomllib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from imgtrans.problems import RecipeError
+from imgtrans.regular import open_regular
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -29,7 +31,7 @@ def read_toml(file: Traversable) -> dict[str, Any]:
         RecipeError: it cannot be read, or is no TOML within bounds.
     """
     try:
-        with file.open("rb") as opened:
+        with open_regular(file) if isinstance(file, Path) else file.open("rb") as opened:
             content = opened.read(MOST_BYTES + 1)
         if len(content) > MOST_BYTES:
             message = f"{file} has more than {MOST_BYTES:,} bytes; no recipe is so large"
@@ -53,7 +55,7 @@ def parse_toml(text: str) -> dict[str, Any]:
         message = f"a key has more than {DEEPEST} parts"
         raise ValueError(message)
     try:
-        tables = tomllib.loads(text.replace("\r\n", "\n"))
+        tables = tomllib.loads(text)
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
     if reason := beyond(tables):

@@ -144,9 +144,7 @@ class UnpairedFolders(Dataset):
         x, y = (
             listed(folder, root, self.channels, self.image_size) for folder in (folder_x, folder_y)
         )
-        if (
-            self.broken_images == "stop"
-        ):  # else they are left out as they are read, like broken ones
+        if self.broken_images == "stop":  # else they are left out as they are read, as broken ones
             for images in (x, y):
                 refuse_small(images, self.image_size)
         return Images(x, y, paired=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,8 @@ from imgtrans.monitor.curves import number
 from imgtrans.monitor.display import duration
 from imgtrans.monitor.facts import mapping, moment, short
 from imgtrans.monitor.figures import Cell, shown
-from imgtrans.problems import as_toml
+from imgtrans.problems import RecipeError, as_toml
+from imgtrans.recipe.toml import read_toml
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -150,8 +150,8 @@ def recipes_table(runs: Sequence[Compared]) -> list[Row]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_bytes().decode("utf-8", "replace"))
-    except (OSError, ValueError, RecursionError):
+        return read_toml(path)
+    except RecipeError:
         return {}
 
 
