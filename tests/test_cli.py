@@ -112,14 +112,16 @@ def test_one_kind_and_a_pattern_narrow_the_list():
     assert [row["name"] for row in rows["components"]] == ["cyclegan/residual"]
 
 
-def test_a_command_that_is_over_does_not_look_for_garbage():
+def test_a_command_that_is_over_neither_looks_for_garbage_nor_listens():
     code = (
-        "import atexit, gc; atexit.register(lambda: print('frozen', gc.get_freeze_count() > 0))\n"
+        "import atexit, gc, signal\n"
+        "atexit.register(lambda: print('frozen', gc.get_freeze_count() > 0))\n"
+        "atexit.register(lambda: print('deaf', not signal.getsignal(signal.SIGINT)))\n"
         "from imgtrans.cli import main; main(['list-components'])"
     )
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    assert "frozen True" in done.stdout
+    assert "deaf True\nfrozen True" in done.stdout
 
 
 def test_what_could_not_be_loaded_is_listed_below_and_why(tmp_path):

@@ -6,6 +6,7 @@ import atexit
 import errno
 import gc
 import io
+import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -35,8 +36,7 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         _say_what_can_be_said()
-        # Else Python looks through all of torch once more before the process is gone: seconds.
-        atexit.register(gc.freeze)
+        atexit.register(_leave)
         try:
             return super().invoke(ctx)
         except ImgtransError as error:
@@ -51,6 +51,13 @@ class _Commands(click.Group):
             if speaks():
                 tell("stopped")
             ctx.exit(130)
+
+
+def _leave() -> None:
+    """Be gone soon: what is due is done, and an impatient Ctrl-C has nothing left to interrupt."""
+    gc.freeze()  # else Python looks through all of torch once more, which takes seconds
+    with suppress(ValueError):  # of a thread that is not the main one
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _say_what_can_be_said() -> None:

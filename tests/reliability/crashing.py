@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from imgtrans import checkpoint
 
-from .killing import MEASURED, differences, each, whole_run, write_recipe
+from .killing import MEASURED, STEPS, differences, each, whole_run, write_recipe
 from .promises import Figure, promise
 from .workers import imgtrans
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 CRASHED = 137
 """Exit code of a process that the test ended."""
+INTERVAL = 6
+"""Steps between checkpoints."""
 CALLS = ("open", "fsync", "replace", "rename", "unlink")
 
 
@@ -97,7 +99,7 @@ def spread(found: list[Any], count: int) -> list[Any]:
 @promise("R2", "a crash before or after any call of the writer loses at most one interval",
          short=4, full=1000)  # fmt: skip
 def crash_at_every_point(place: Path, count: int) -> Figure:
-    settings = {"checkpoint_every": 8, "keep": 1}
+    settings = {"checkpoint_every": INTERVAL, "keep": 1}
     whole, _ = whole_run(place, **settings)
     known = points(place, place / "tiny.toml")
     tried = spread([(point, after) for point in known for after in (False, True)], count)
@@ -119,7 +121,7 @@ def crash_at_every_point(place: Path, count: int) -> Figure:
         code, said = imgtrans("run", recipe, "--resume", "--quiet", folder=folder)
         if code:
             return f"{where}: exit code {code}: {said[-500:]}"
-        wrong = [] if done - begun <= 8 else [f"{done - begun} steps lost"]
+        wrong = [] if done - begun <= INTERVAL else [f"{done - begun} steps lost"]
         run = next(path.parent for path in folder.glob("runs/*/recipe.toml"))
         wrong += differences(run, whole)
         wrong += [str(path.name) for path in run.rglob("*.tmp")]
@@ -154,13 +156,13 @@ def crash_while_pruning(place: Path, count: int) -> Figure:
         folder.mkdir()
         unlinked = [
             point
-            for point in points(folder, write_recipe(folder, checkpoint_every=2, **kept))
+            for point in points(folder, write_recipe(folder, **kept))
             if point[1] == "unlink" and point[2].endswith(".safetensors")
         ]
         due.append(_left(folder / "points"))
         cases += [(number, point, after) for point in unlinked for after in (False, True)]
     tried = spread(cases, count)
-    newest = [{checkpoint.name_of(24 - 2 * n) for n in range(kept["keep"] + 1)} for kept in KEPT]
+    newest = [{checkpoint.name_of(STEPS - n) for n in range(kept["keep"] + 1)} for kept in KEPT]
     broken = [] if due[:-1] == newest[:-1] and due[-1] > newest[-1] else [f"due are {due}"]
 
     def trial(number: int) -> str:
@@ -168,7 +170,7 @@ def crash_while_pruning(place: Path, count: int) -> Figure:
         where = f"{KEPT[which]}, {'after' if after else 'before'} {target} is deleted"
         folder = place / f"prune-{number}"
         folder.mkdir()
-        recipe = write_recipe(folder, checkpoint_every=2, **KEPT[which])
+        recipe = write_recipe(folder, **KEPT[which])
         prepare = partial(watch, folder / "none", crash, after=after)
         code, said = imgtrans("run", recipe, "--quiet", folder=folder, prepare=prepare)
         there = checkpoint.found(folder / "runs/tiny/checkpoints")

@@ -59,7 +59,7 @@ def _make(place: Path, seed: int) -> None:
         dataset={**FOLDERS, "root": str(toy_folder())},
         train={
             "steps": STEPS, "checkpoint_every": 2, "seed": seed, "cache": "file",
-            "evaluate_every": 1, "pool_images": 6,
+            "evaluate_every": 2, "pool_images": 6,
         },
         metric=MEASURED,
     )  # fmt: skip

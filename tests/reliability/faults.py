@@ -13,7 +13,7 @@ import torch
 
 from imgtrans import checkpoint
 
-from .killing import each, whole_run, write_recipe
+from .killing import STEPS, each, whole_run, write_recipe
 from .promises import Figure, promise
 from .workers import imgtrans, start_two
 
@@ -148,7 +148,7 @@ def _rate(name: str, value: float) -> None:
 @promise("R11", "what is not finite stops a run before it reaches a weight, and is named",
          short=4, full=len(SITES) * len(VALUES))  # fmt: skip
 def not_finite(place: Path, count: int) -> Figure:
-    whole, _ = whole_run(place, keep=24)
+    whole, _ = whole_run(place, keep=STEPS)
     cases = [(*site, value) for value in VALUES for site in SITES]
     step = max(1, len(cases) // count)
     cases = cases[::step][:count]
@@ -157,7 +157,7 @@ def not_finite(place: Path, count: int) -> Figure:
         site, name, value = cases[number]
         folder = place / f"fault-{number}"
         folder.mkdir()
-        recipe = write_recipe(folder, keep=24)
+        recipe = write_recipe(folder, keep=STEPS)
         prepare = partial(inject, site, name, value)
         code, said = imgtrans("run", recipe, "--quiet", folder=folder, prepare=prepare)
         told = " ".join(said.split())
@@ -208,7 +208,7 @@ def not_finite_in_one(place: Path, count: int) -> Figure:
         folder = place / f"fault-{number}"
         folder.mkdir()
         prepare = [None, partial(inject, site, name, math.nan)]
-        recipe = write_recipe(folder, keep=24)
+        recipe = write_recipe(folder, keep=STEPS)
         both = start_two(
             "run", recipe, "--quiet", folder=folder, prepare=prepare[:: 1 if number % 2 else -1]
         )

@@ -20,14 +20,14 @@ from imgtrans.testing import tiny_recipe
 from .promises import MANY, Figure, promise, too_long
 from .workers import imgtrans, metrics_of, start, wait_until
 
-STEPS = 24
+STEPS = 16
 FRESH = 20
 """So many of each kind start as a user's do."""
 ATONCE = 2
 ENDS_WITHIN = 5.0
 """Seconds from a signal to the end, 99 times of 100."""
 DATASET = {
-    "use": "seasons/landscapes", "image_size": 32, "scenes": 6, "test_scenes": 3, "flip": True,
+    "use": "seasons/landscapes", "image_size": 32, "scenes": 4, "test_scenes": 2, "flip": True,
 }  # fmt: skip
 MEASURED = {"cycle": {"use": "metrics/cycle-error"}}
 """A metric for runs that keep their best checkpoint."""
@@ -36,7 +36,7 @@ MEASURED = {"cycle": {"use": "metrics/cycle-error"}}
 def write_recipe(folder: Path, tables: dict[str, Any] | None = None, **train: object) -> Path:
     """A run of some seconds: a pool that is full half way, rates that fall in its second half."""
     settings = {"steps": STEPS, "decay_steps": STEPS // 2, "checkpoint_every": 1}
-    settings |= {"sample_every": 10, "pool_images": STEPS, **train}
+    settings |= {"sample_every": 6, "pool_images": STEPS, **train}
     recipe = tiny_recipe(train=settings, **{"dataset": DATASET, **(tables or {})})
     path = folder / "tiny.toml"
     path.write_text(to_toml(recipe))
@@ -89,7 +89,7 @@ def each(count: int, trial: object, seed: int = 0) -> list[str]:
 @promise("R1", "a run killed at any moment and resumed ends bit for bit as one left alone",
          short=2, full=200)  # fmt: skip
 def killed_at_any_moment(place: Path, count: int) -> Figure:
-    measured = {"evaluate_every": 8, "keep_best": "cycle"}
+    measured = {"evaluate_every": 6, "keep_best": "cycle"}
     whole, seconds = whole_run(place, {"metric": MEASURED}, **measured)
     kills = []
 

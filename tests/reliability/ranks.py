@@ -17,12 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from .killing import STEPS, differences, write_recipe
+from .killing import differences, write_recipe
 from .promises import Figure, promise, too_long
 from .workers import BOUND, HangError, imgtrans, metrics_of, start_two, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+STEPS = 24
+"""More than elsewhere, so that there is something to kill."""
 
 
 def _trains(run: Path) -> bool:
@@ -69,7 +72,7 @@ def ranks(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
 
 def _begun(place: Path) -> tuple[Path, Path]:
     """A run of two processes that nothing interrupts, and its recipe."""
-    recipe = write_recipe(place)
+    recipe = write_recipe(place, steps=STEPS)
     process = torchrun(place, recipe, "--quiet", "--name", "whole")
     assert ended(process, place) == 0, (place / "said.txt").read_text()[-2000:]
     return place / "runs/whole", recipe
@@ -83,7 +86,7 @@ def rank_killed(place: Path, count: int) -> Figure:
     for number in range(count):
         draw, folder = random.Random(number), place / f"killed-{number}"
         folder.mkdir()
-        process = torchrun(folder, write_recipe(folder), "--quiet", restarts=3)
+        process = torchrun(folder, write_recipe(folder, steps=STEPS), "--quiet", restarts=3)
         wait_until(process, partial(_trains, folder / "runs/tiny"))
         time.sleep(draw.uniform(0, 1))
         if alive := ranks(process) if process.poll() is None else []:
@@ -112,7 +115,7 @@ def agent_killed(place: Path, count: int) -> Figure:
     for number in range(count):
         folder = place / f"agent-{number}"
         folder.mkdir()
-        process = torchrun(folder, write_recipe(folder), "--quiet")
+        process = torchrun(folder, write_recipe(folder, steps=STEPS), "--quiet")
         wait_until(process, partial(_trains, folder / "runs/tiny"))
         left = ranks(process) if process.poll() is None else []
         broken += [] if left else [f"trial {number}: it was over before it was killed"]

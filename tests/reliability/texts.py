@@ -16,7 +16,7 @@ from imgtrans.testing import run_imgtrans
 
 from .damage import FULL, KEPT, NEWEST, STEPS, Damage, Outcomes, runs, same_tensors, try_out
 from .killing import ATONCE
-from .promises import Figure, promise
+from .promises import MANY, Figure, promise
 from .workers import context, metrics_of
 
 if TYPE_CHECKING:
@@ -66,12 +66,12 @@ def _a_share(
     answer.send(try_out(numbers, name, _resumed, fine))
 
 
-def _text(key: str, name: str, says: str, fine: tuple[str, ...]) -> None:
-    @promise(key, says, short=8, full=FULL)
+def _text(key: str, name: str, says: str, fine: tuple[str, ...], full: int = FULL) -> None:
+    @promise(key, says, short=8, full=full)
     def damaged_text(place: Path, count: int) -> Figure:
         del place
         runs()
-        if count < FULL:
+        if count < MANY:
             return try_out(range(count), name, _resumed, fine).figure()
         heard = []
         for first in range(ATONCE):
@@ -89,7 +89,7 @@ def _text(key: str, name: str, says: str, fine: tuple[str, ...]) -> None:
 
 GOES_ON = ("told", "harmless")
 _text("R8-log", "metrics.jsonl", "a damaged log costs lines, not the run, and is told", GOES_ON)
-_text("R8-scores", "scores.jsonl", "a damaged log of scores costs no run", GOES_ON)
+_text("R8-scores", "scores.jsonl", "a damaged log of scores costs no run", GOES_ON, 130)
 _text("R8-status", "status.json", "a damaged status.json changes nothing of the training", GOES_ON)
 _text("R8-recipe", "recipe.toml", "a damaged recipe.toml is refused, or told, or harmless",
       ("refused", *GOES_ON))  # fmt: skip
