@@ -6,10 +6,13 @@ import signal
 import time
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import psutil
 import torch
+
+from imgtrans.recipe import Recipe, load_recipe, to_toml
 
 from .faults import AT
 from .killing import differences, each, whole_run, write_recipe
@@ -96,13 +99,14 @@ def readers_die(place: Path, count: int) -> Figure:
 @promise("R21", "a long run holds no more memory and no more files at its end than early on",
          short=300, full=100_000)  # fmt: skip
 def soak(place: Path, count: int) -> Figure:
-    # One direction, for 100,000 steps take as long as they do.
-    tables = {"directions": "x_to_y", "loss": {"adversarial": {"use": "cyclegan/least-squares"}}}
-    recipe = write_recipe(
-        place, tables, steps=count, decay_steps=0, checkpoint_every=count // 20,
-        sample_every=count // 20,
-    )  # fmt: skip
-    command = start("run", recipe, "--quiet", folder=place)
+    settings = {"checkpoint_every": count // 20, "sample_every": count // 20, "decay_steps": 0}
+    path = write_recipe(place, steps=count, **settings)
+    # One direction and one loss, for 100,000 steps take as long as they do.
+    tables = load_recipe(path).tables()
+    loss = {"adversarial": tables["loss"]["adversarial"]}
+    recipe = Recipe(**(tables | {"directions": "x_to_y", "loss": loss}))
+    path.write_text(to_toml(recipe))
+    command = start("run", path, "--quiet", folder=place)
     log, seen = place / "runs/tiny/metrics.jsonl", []
     while command.poll() is None:
         time.sleep(max(0.05, min(2.0, count / 5000)))
@@ -119,12 +123,14 @@ def soak(place: Path, count: int) -> Figure:
         broken.append("steps are missing in the log")
     if len(seen) < 9:
         return Figure(1, [*broken, f"its memory was seen {len(seen)} times only"])
-    early, late = seen[len(seen) // 4], seen[len(seen) * 3 // 4]
-    growth = late[0] / early[0] - 1
+    # Of the second and the last quarter; a file is open for a moment wherever one is written.
+    early, late = seen[len(seen) // 4 : len(seen) // 2], seen[len(seen) * 3 // 4 :]
+    growth = median(memory for memory, _ in late) / median(memory for memory, _ in early) - 1
+    files = [min(number for _, number in part) for part in (early, late)]
     most = 0.01 if count >= 10_000 else 0.1  # a short one is still warming up
-    if growth > most or late[1] != early[1]:
-        broken.append(f"memory {growth:+.1%}, open files {early[1]} to {late[1]}")
-    return Figure(1, broken, f"{count:,} steps, memory {growth:+.2%}, {late[1]} open files")
+    if growth > most or files[1] > files[0]:
+        broken.append(f"memory {growth:+.1%}, open files {files[0]} to {files[1]}")
+    return Figure(1, broken, f"{count:,} steps, memory {growth:+.2%}, {files[1]} open files")
 
 
 @promise("R23", "two fresh runs of one recipe and seed are equal to the last bit", short=0, full=10)

@@ -10,7 +10,6 @@ import json
 import multiprocessing
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
+
+from torch.distributed import TCPStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -76,6 +77,8 @@ class Command:
     """Called in a forked process first: a function of a module, which may patch ours."""
     environment: Mapping[str, str] = field(default_factory=dict)
     pid: int = 0
+    store: TCPStore | None = None
+    """Through which it speaks with another process, to be kept while they run."""
 
     def start(self) -> Command:
         """Go, and return at once."""
@@ -152,25 +155,26 @@ def start_two(
     environment: Mapping[str, str] | None = None,
 ) -> list[Command]:
     """Start two processes of one training, as torchrun would, each prepared in its own way."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
+    store = TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
     told = {
         "TORCHELASTIC_RUN_ID": folder.name,
         "TORCHELASTIC_RESTART_COUNT": "0",
         "WORLD_SIZE": "2",
         "LOCAL_WORLD_SIZE": "2",
         "MASTER_ADDR": "localhost",
-        "MASTER_PORT": str(port),
+        "MASTER_PORT": str(store.port),
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
         **(environment or {}),
     }
-    return [
+    both = [
         start(
             *arguments, "--device", "cpu", folder=folder, prepare=prepare[rank],
             environment={**told, "RANK": str(rank), "LOCAL_RANK": str(rank)},
         )
         for rank in range(2)
     ]  # fmt: skip
+    both[0].store = store
+    return both
 
 
 def imgtrans(
