@@ -114,10 +114,11 @@ def test_a_process_shows_life_until_it_leaves(monkeypatch):
             enough.set()
 
     with living.shown(sign):
+        (thread,) = (each for each in threading.enumerate() if each.name == "signs of life")
         assert enough.wait(30)
-    seen = list(signs)
-    assert seen[:10] == list(range(10))
-    assert not [each for each in threading.enumerate() if each.name == "signs of life"]
+    thread.join(30)
+    assert signs[:10] == list(range(10))
+    assert not thread.is_alive()
 
 
 def test_what_only_another_process_cannot_do_is_said_by_the_first():

@@ -43,7 +43,9 @@ def test_a_component_is_shown_with_all_that_choosing_it_takes():
     (place,) = re.findall(r"defined   (.*):(\d+)\n", text)
     assert "class EncoderDecoder" in Path(place[0]).read_text().splitlines()[int(place[1]) - 1]
     assert "paper     Johnson et al., 2016" in text
-    assert re.search(r"  blocks +whole number > 0; default 6\n +residual blocks between", text)
+    assert re.search(
+        r"  blocks +whole number > 0 ≤ 1000; default 6\n +residual blocks between", text
+    )
     assert '"batch", "instance" or "none"; default "batch"' in text
     assert 'a residual block; default {use = "cyclegan/residual", norm = "batch"}' in text
 
