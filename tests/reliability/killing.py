@@ -197,7 +197,7 @@ class Signals:
 
 
 @promise("R10", "SIGINT and SIGTERM at any moment end a run after its step, to go on exactly",
-         short=4, full=100)  # fmt: skip
+         short=2, full=100)  # fmt: skip
 def signalled_at_any_moment(place: Path, count: int) -> Figure:
     signals = Signals(place, count)
     broken = each(count, signals.trial)

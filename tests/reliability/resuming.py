@@ -86,7 +86,7 @@ def _steps(count: int) -> list[int]:
 
 
 @promise("R3", "a run resumed from any step, its pool half full, its rates falling, ends the same",
-         short=3, full=STEPS - 1)  # fmt: skip
+         short=2, full=STEPS - 1)  # fmt: skip
 def resume_from_every_step(place: Path, count: int) -> Figure:
     whole, _ = whole_run(place, keep=STEPS)
     chosen = _steps(count)
