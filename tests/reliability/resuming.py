@@ -9,7 +9,7 @@ from pathlib import Path
 from imgtrans import checkpoint
 from imgtrans.testing import toy_folder
 
-from .killing import FRESH, STEPS, differences, each, whole_run
+from .killing import STEPS, differences, each, whole_run
 from .promises import MANY, Figure, promise
 from .workers import imgtrans
 
@@ -92,7 +92,7 @@ def resume_from_every_step(place: Path, count: int) -> Figure:
     chosen = _steps(count)
 
     def trial(number: int) -> str:
-        fresh = count >= MANY and number < FRESH
+        fresh = count == STEPS - 1
         return continued(place / str(number), whole, chosen[number], fresh=fresh)
 
     return Figure(len(chosen), each(len(chosen), trial))
