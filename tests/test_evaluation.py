@@ -1,6 +1,7 @@
 """Metrics over held-out images: what is measured of what, when, and what comes of it."""
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -403,6 +404,19 @@ def test_the_best_checkpoint_stays_and_is_told():
 
 def worst(metric):
     return lambda shown: torch.full((len(shown.fake),), 9.0)
+
+
+def test_scores_are_on_the_disk_before_the_checkpoint_that_they_choose(monkeypatch):
+    synced, fsync = [], os.fsync
+
+    def noted(descriptor):
+        synced.append(Path(f"/dev/fd/{descriptor}").resolve().name)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    quiet_run(short(steps=2, evaluate_every=1, checkpoint_every=1, metric={"bright": Brightness()}))
+    saved = next(index for index, name in enumerate(synced) if "step-00000001" in name)
+    assert "scores.jsonl" in synced[:saved]
 
 
 def test_a_resumed_run_remembers_its_best_checkpoint(monkeypatch):

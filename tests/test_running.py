@@ -15,7 +15,7 @@ from imgtrans_seasons import TEST_SCENES_FROM, Scenes
 from PIL import Image
 from toys import CPU, tiny_recipe, trainer_of
 
-from imgtrans import ImgtransError, RecipeError, checkpoint, load_model
+from imgtrans import ImgtransError, RecipeError, checkpoint, journal, load_model
 from imgtrans.data import open_training, to_range
 from imgtrans.monitor import crash
 from imgtrans.monitor.display import Display
@@ -60,6 +60,30 @@ def equal(one, other):
     return tensors.keys() == others.keys() and all(
         torch.equal(tensors[name], others[name]) for name in tensors
     )
+
+
+def test_a_run_is_done_only_when_its_report_is(monkeypatch):
+    states, write = [], journal.write_report
+
+    def noted(folder, **options):
+        states.append(json.loads((folder / "status.json").read_text()).get("state"))
+        return write(folder, **options)
+
+    monkeypatch.setattr(journal, "write_report", noted)
+    assert quiet_run(short()) == 0
+    assert "done" not in states
+    assert 'class="state done"' in Path("runs/tiny/report.html").read_text()
+
+
+def test_what_changed_in_recipe_toml_since_the_newest_checkpoint_is_told(capsys):
+    assert quiet_run(short(steps=4)) == 0
+    recipe = Path("runs/tiny/recipe.toml")
+    changed = recipe.read_text().replace("learning_rate = 0.0002", "learning_rate = 0.0003", 1)
+    recipe.write_text(changed.replace("steps = 4\n", "steps = 6\n", 1))
+    assert quiet_run(None, resume=Path("runs/tiny")) == 0
+    told = " ".join(capsys.readouterr().err.split())
+    assert "recipe.toml is not that of the newest checkpoint, and is followed" in told
+    assert "learning_rate = 0.0002 -> 0.0003" in told
 
 
 def test_a_run_leaves_all_that_it_promises():
