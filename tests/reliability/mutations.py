@@ -17,9 +17,9 @@ TOML_PIECES = (b"[", b"]", b"{", b"}", b'"', b"'", b'"""', b"\n", b"=", b".", b"
                b"nan", b"-", b"1e400", b"9" * 30, b"true", b"\xff", b"use = ", b"extends = ",
                b"[loss.x]\n", b"1979-05-27", b"[" * 60, b"a." * 40)  # fmt: skip
 VALUES: tuple[Any, ...] = (
-    None, True, 0, -1, 1, 2, 3, 7, 33, 2**31, 2**63 - 1, 2**63, 10**30, 0.5, -0.0, 1e308, "", "x",
-    "../x", "/etc/passwd", "a" * 300, "\udcff", "é❄", "cyclegan/resnet", "cyclegan/patch", [], [[]],
-    {}, {"use": "cyclegan/unet"}, {"use": "x"}, [1, 2], ["a", "b"], [0.5, 2.0],
+    None, True, 0, -1, 1, 2, 3, 7, 33, 2**31, 2**63 - 1, 2**63, 10**30, 10**400, 0.5, -0.0, 1e308,
+    "", "x", "../x", "/etc/passwd", "a" * 300, "\udcff", "é❄", "cyclegan/resnet", "cyclegan/patch",
+    [], [[]], {}, {"use": "cyclegan/unet"}, {"use": "x"}, [1, 2], ["a", "b"], [0.5, 2.0],
 )  # fmt: skip
 WORDS = (
     "run", "validate", "translate", "export", "evaluate", "import", "report", "list-components",
