@@ -14,6 +14,11 @@ class EndlessFileError(OSError):
     """What lies at a path is a pipe or a device, or a link to one."""
 
 
+def has_no_end(mode: int) -> bool:
+    """Whether a file of this mode is a pipe or a device; that one is a folder is told elsewhere."""
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
 def open_regular(path: Path) -> BinaryIO:
     """A file to read from.
 
@@ -21,7 +26,6 @@ def open_regular(path: Path) -> BinaryIO:
         EndlessFileError: it is a pipe or a device.
         OSError: it cannot be read.
     """
-    mode = path.stat().st_mode
-    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # opening a folder says that it is one
+    if has_no_end(path.stat().st_mode):
         raise EndlessFileError(errno.EINVAL, "it is a pipe or a device", str(path))
     return path.open("rb")

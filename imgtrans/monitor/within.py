@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgtrans.problems import ImgtransError
+from imgtrans.regular import has_no_end
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,7 +34,6 @@ def refuse_strangers(run: Path, names: Iterable[str]) -> None:
                 "  put what it leads to in its place; the run folder itself may be a link"
             )
             raise ImgtransError(message)
-        mode = target.stat().st_mode if target.exists() else stat.S_IFREG
-        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        if target.exists() and has_no_end(target.stat().st_mode):
             message = f"{path} is a pipe or a device, and no file to write to: remove it"
             raise ImgtransError(message)

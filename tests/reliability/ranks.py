@@ -70,18 +70,25 @@ def ranks(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
     ]
 
 
-def _begun(place: Path) -> tuple[Path, Path]:
-    """A run of two processes that nothing interrupts, and its recipe."""
+def _whole(place: Path) -> Path:
+    """A run of two processes that nothing interrupts."""
     recipe = write_recipe(place, steps=STEPS)
     process = torchrun(place, recipe, "--quiet", "--name", "whole")
     assert ended(process, place) == 0, (place / "said.txt").read_text()[-2000:]
-    return place / "runs/whole", recipe
+    return place / "runs/whole"
+
+
+def _wrong(process: subprocess.Popen[bytes], folder: Path, whole: Path) -> list[str]:
+    """What is wrong with how a training ends, and with its run."""
+    if ended(process, folder):
+        return [(folder / "said.txt").read_text()[-600:]]
+    return differences(folder / "runs/tiny", whole)
 
 
 @promise("R15", "a training of two processes, one of them killed, is started again and ends equal",
          short=0, full=25)  # fmt: skip
 def rank_killed(place: Path, count: int) -> Figure:
-    whole, _ = _begun(place)
+    whole = _whole(place)
     broken, waits = [], []
     for number in range(count):
         draw, folder = random.Random(number), place / f"killed-{number}"
@@ -92,10 +99,8 @@ def rank_killed(place: Path, count: int) -> Figure:
         if alive := ranks(process) if process.poll() is None else []:
             draw.choice(alive).kill()
         killed = time.monotonic()
-        code = ended(process, folder)
+        wrong = _wrong(process, folder, whole)
         waits += [time.monotonic() - killed] if alive else []
-        wrong = [] if code == 0 else [(folder / "said.txt").read_text()[-600:]]
-        wrong = wrong or differences(folder / "runs/tiny", whole)
         broken += [f"trial {number}: {', '.join(wrong[:4])}"] if wrong else []
         shutil.rmtree(folder)
     if len(waits) < count / 2:
@@ -110,7 +115,7 @@ def rank_killed(place: Path, count: int) -> Figure:
 @promise("R15a", "where torchrun is killed its processes save and end, and the run goes on equal",
          short=0, full=5)  # fmt: skip
 def agent_killed(place: Path, count: int) -> Figure:
-    whole, _ = _begun(place)
+    whole = _whole(place)
     broken, waits = [], []
     for number in range(count):
         folder = place / f"agent-{number}"
@@ -126,9 +131,7 @@ def agent_killed(place: Path, count: int) -> Figure:
         process.wait()
         wrong = [f"{len(alive)} processes are left"] if alive else []
         process = torchrun(folder, "--resume", folder / "runs/tiny", "--quiet")
-        code = ended(process, folder)
-        wrong += [] if code == 0 else [(folder / "said.txt").read_text()[-600:]]
-        wrong = wrong or differences(folder / "runs/tiny", whole)
+        wrong += _wrong(process, folder, whole)
         broken += [f"trial {number}: {', '.join(wrong[:4])}"] if wrong else []
     return Figure(count, broken, f"they ended within {max(waits):.1f} s")
 
