@@ -80,6 +80,9 @@ def seed_everything(seed: int, step: int, part: int = 0) -> None:
     Python's and numpy's generators are seeded too, for components that use them.
     """
     mixed = random.Random(f"{seed}/{step}/{part}" if part else f"{seed}/{step}").getrandbits(64)  # noqa: S311
-    torch.manual_seed(mixed)
+    # Without an accelerator `torch.manual_seed` would, for each kind that there might yet be,
+    # note down where it was called from: a millisecond of every step.
+    accelerated = torch.accelerator.is_available()
+    (torch.manual_seed if accelerated else torch.default_generator.manual_seed)(mixed)
     random.seed(mixed)
     np.random.seed(mixed % 2**32)  # noqa: NPY002 - the legacy state is the one plugins share

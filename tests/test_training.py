@@ -13,6 +13,7 @@ from toys import batch_of, tiny_paper_recipe, tiny_recipe, trainer_of
 from imgtrans import Loss, Terms
 from imgtrans.building import build_trainer
 from imgtrans.outcome import NonFiniteError
+from imgtrans.parts import seed_everything
 from imgtrans.plan import make_plan
 from imgtrans.recipe import load_recipe, shipped_recipes
 from imgtrans.training import train_step
@@ -81,6 +82,22 @@ def test_of_a_loss_with_parameters_the_half_and_direction_are_named_whose_gradie
         f"gradient of {name}"
     ]
     assert {key for phase in trainer.phases for key in phase.networks} == set(trainer.networks)
+
+
+@pytest.mark.parametrize("accelerated", [False, True])
+def test_random_numbers_are_the_seeds_and_the_steps_and_an_accelerators_are_seeded_too(
+    monkeypatch, accelerated
+):
+    seeded, everywhere = [], torch.manual_seed
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: accelerated)
+    monkeypatch.setattr(torch, "manual_seed", lambda seed: [seeded.append(seed), everywhere(seed)])
+    drawn = []
+    for seed, step in [(0, 1), (0, 2), (1, 1), (0, 1)]:
+        seed_everything(seed, step)
+        drawn.append(torch.rand(()).item())
+    assert len({*drawn}) == 3
+    assert drawn[0] == drawn[3]
+    assert len(seeded) == (4 if accelerated else 0)
 
 
 def test_a_learning_rate_that_is_not_finite_is_refused(monkeypatch):

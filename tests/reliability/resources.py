@@ -100,8 +100,8 @@ def readers_die(place: Path, count: int) -> Figure:
          short=300, full=100_000)  # fmt: skip
 def soak(place: Path, count: int) -> Figure:
     settings = {"checkpoint_every": count // 20, "sample_every": count // 20, "decay_steps": 0}
-    path = write_recipe(place, steps=count, **settings)
-    # One direction and one loss, for 100,000 steps take as long as they do.
+    path = write_recipe(place, steps=count, batch_size=1, **settings)
+    # One image, direction and loss, for 100,000 steps take as long as they do.
     tables = load_recipe(path).tables()
     loss = {"adversarial": tables["loss"]["adversarial"]}
     recipe = Recipe(**(tables | {"directions": "x_to_y", "loss": loss}))
