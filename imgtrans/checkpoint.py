@@ -94,7 +94,8 @@ def writing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
     """A file to fill, which takes its place once it is whole; see `write_bytes`."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with beside.open("wb") as file:
+        beside.unlink(missing_ok=True)
+        with beside.open("xb") as file:  # and not at the end of a link of that name
             yield file
             file.flush()
             if durable:

@@ -215,7 +215,7 @@ class _Run:
         self.training = training = self.group.together("opened", self._open)
         self.display.stop()
         self.journal.leave_out(training.broken)
-        self.samples = sample_images(self.recipe, self.data.test)
+        self.samples = sample_images(self.recipe, self.data.test, self.display.warn)
         self.journal.leave_out(self.samples.broken)
         spent = self.folder.read("status.json").get("seconds")
         self.clock.begin(float(spent) if isinstance(spent, (int, float)) else 0.0)

@@ -8,7 +8,7 @@ import torch
 from torch import distributed
 from toys import tiny_recipe
 
-from imgtrans.distributed import GoneError, Ranks, living
+from imgtrans.distributed import GoneError, Ranks, joining, living
 from imgtrans.distributed.group import Group, OverError
 from imgtrans.distributed.joining import joined, refuse_uneven
 from imgtrans.monitor.clock import Stop
@@ -187,6 +187,18 @@ def test_where_torchrun_is_gone_a_process_stops_after_the_step(monkeypatch):
     assert stop.exit_code == 143
     with pytest.raises(GoneError, match="torchrun, which has started this process, is gone"):
         alone.begin("runs/tiny")
+
+
+def test_a_process_that_does_not_come_is_waited_for_so_long_and_told(monkeypatch):
+    monkeypatch.setattr(joining, "MINUTES", 0.02)
+    for name, value in {
+        "TORCHELASTIC_RUN_ID": "none", "RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0",
+        "LOCAL_WORLD_SIZE": "2", "TORCHELASTIC_RESTART_COUNT": "0", "MASTER_ADDR": "localhost",
+        "MASTER_PORT": "0",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    with pytest.raises(GoneError, match="a process of this training is gone or does not answer"):
+        joined("cpu").__enter__()
 
 
 @pytest.fixture

@@ -11,10 +11,11 @@ from imgtrans import ImgtransError, checkpoint, load_model
 from imgtrans.monitor import crash
 from imgtrans.monitor.comparing import refuse_foreign, write_comparison
 from imgtrans.monitor.display import Display
-from imgtrans.monitor.folder import RunFolder, unfinished
+from imgtrans.monitor.folder import APPENDED, FOLDERS, RunFolder, unfinished
 from imgtrans.monitor.report import write_report
 from imgtrans.outcome import NonFiniteError
 from imgtrans.running import run
+from imgtrans.testing import run_imgtrans
 
 NESTED = "[" * 100_000
 pytestmark = pytest.mark.timeout(60)
@@ -97,9 +98,7 @@ def test_a_log_that_is_no_file_is_refused(name, make):
         longer(folder)
 
 
-@pytest.mark.parametrize(
-    "name", ["checkpoints", "samples", "crash", "metrics.jsonl", "scores.jsonl", ".lock"]
-)
+@pytest.mark.parametrize("name", [*FOLDERS, *APPENDED])
 def test_a_link_out_of_a_run_folder_is_refused_and_nothing_is_done_at_its_end(name):
     folder, outside = trained(), Path("outside").absolute()
     if (folder / name).exists():
@@ -119,6 +118,36 @@ def test_a_crash_leaves_nothing_at_the_end_of_a_link(tmp_path):
     (tmp_path / "run/crash/step-00000003").symlink_to("../../outside")
     with pytest.raises(ImgtransError, match="step-00000003 is a link to"):
         crash.leave(tmp_path / "run", NonFiniteError("no", 3), None, None)
+    assert [*(tmp_path / "outside").iterdir()] == []
+
+
+def test_a_link_that_has_the_name_of_a_half_written_file_leads_nobody_elsewhere(tmp_path):
+    folder, outside = trained(), tmp_path / "outside"
+    outside.write_text("mine")
+    names = ("report.html", "status.json", "scores.jsonl")
+    for name in names:
+        (folder / f".{name}.{os.getpid()}.tmp").symlink_to(outside)
+    write_report(folder)
+    for name in names[1:]:
+        checkpoint.write_bytes(folder / name, b"{}")
+    assert outside.read_text() == "mine"
+    assert not any((folder / name).is_symlink() for name in names)
+
+
+def test_a_file_of_ours_that_is_too_large_to_be_one_is_as_if_missing(tmp_path):
+    with (tmp_path / "status.json").open("wb") as file:
+        file.truncate(10**12)
+    assert RunFolder(tmp_path).read("status.json") == {}
+
+
+def test_everything_that_a_run_leaves_where_it_is_written_is_looked_at_first(tmp_path):
+    metrics = {"content": {"use": "metrics/content"}}
+    run(tiny_recipe(train={"steps": 1}, metric=metrics), Display(quiet=True))
+    assert run_imgtrans("evaluate", "runs/tiny", "--quiet").exit_code == 0
+    names = {path.name for path in Path("runs/tiny").iterdir()}
+    whole = {"environment.json", "figures.json", "model.safetensors"}  # put in place when whole
+    whole |= {"recipe.toml", "report.html", "status.json"}
+    assert names == {*FOLDERS, *APPENDED} - {"crash"} | whole
 
 
 def test_a_run_folder_may_itself_be_a_link_and_hold_links_to_what_is_in_it():

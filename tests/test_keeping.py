@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import psutil
@@ -22,6 +22,7 @@ from imgtrans.caches import cache_folder
 from imgtrans.data import HeldOutImages, held_out, image_file, keeping, open_store, open_training
 from imgtrans.data.flat import Broken
 from imgtrans.data.reading import every
+from imgtrans.data.store import loudly
 
 
 @dataclass
@@ -184,6 +185,32 @@ def test_a_damaged_file_is_set_aside_loudly_and_made_again(folder, damage):
     assert again.reads == []
 
 
+def damage_one_of_seven(folder):
+    """Keep seven images in a file, and damage the one of index 4."""
+    opened(Stamped(7))
+    (path,) = (each for each in folder.glob("*.images") if b'"images": 7' in each.read_bytes())
+    data = bytearray(path.read_bytes())
+    data[image_file.HEAD + image_file.open_file(path).flat.places["offset"][4]] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_image_damaged_in_a_file_that_training_reads_is_told_and_read_again(
+    folder, monkeypatch, capfd, workers
+):
+    monkeypatch.setattr(keeping, "has_room", lambda *_: False)
+    monkeypatch.setattr(keeping, "fits_in_memory", lambda _: False)
+    monkeypatch.setattr(keeping, "JUDGING_SECONDS", -1.0)  # so it is not seen as all are judged
+    whole = all_batches(opened(Stamped(8), cache="none"))
+    damage_one_of_seven(folder)
+    training = opened(Stamped(8), cache="auto", warn=loudly)
+    assert not training.cached
+    assert capfd.readouterr().err == ""
+    assert same(whole, all_batches(replace(training, workers=workers)))
+    (told,) = capfd.readouterr().err.splitlines()
+    assert "is damaged: image 4 in it is not what was written; set aside as" in told
+
+
 @pytest.mark.parametrize("cache", ["auto", "file"])
 @pytest.mark.parametrize("helpers", [0, 2])
 def test_an_image_damaged_in_a_file_that_has_to_follow_a_change_is_told_and_read_again(
@@ -193,11 +220,7 @@ def test_an_image_damaged_in_a_file_that_has_to_follow_a_change_is_told_and_read
     monkeypatch.setattr(keeping, "cores", lambda: helpers)
     monkeypatch.setattr(keeping, "JUDGING_SECONDS", -1.0)  # so it is not seen as all are judged
     whole = all_batches(opened(Stamped(8), cache="none"))
-    opened(Stamped(7))
-    (path,) = (each for each in folder.glob("*.images") if b'"images": 7' in each.read_bytes())
-    data = bytearray(path.read_bytes())
-    data[image_file.HEAD + image_file.open_file(path).flat.places["offset"][4]] ^= 1
-    path.write_bytes(data)
+    damage_one_of_seven(folder)
     said = []
     assert same(whole, all_batches(opened(Stamped(8), cache=cache, warn=said.append)))
     (told,) = said
@@ -349,6 +372,17 @@ def test_a_few_images_are_taken_from_a_file_that_is_there():
     assert set(now.reads) == {0}  # which has changed
 
 
+def test_of_a_damaged_file_that_a_few_images_are_taken_from_it_is_told(folder):
+    damage_one_of_seven(folder)
+    dataset = tiny_recipe().dataset.model_copy(update={"load_size": 40, "flip": True})
+    now, said = Stamped(7), []
+    store = open_store(now, dataset, warn=said.append)
+    held_out((store,) * 2, 7, 32)
+    (told,) = said
+    assert "is damaged: image 4 in it is not what was written; set aside as" in told
+    assert {4, 5, 6} <= {*now.reads}  # nothing more is taken from it
+
+
 @pytest.mark.parametrize("cache", ["memory", "none"])
 def test_who_wants_no_file_gets_none(folder, monkeypatch, cache):
     monkeypatch.setattr(keeping, "PAYS_SECONDS", -1.0)
@@ -401,6 +435,7 @@ def test_processes_that_read_end_with_a_main_process_that_is_killed(tmp_path):
 import sys
 from test_keeping import Endless, store_of
 from imgtrans.data.reading import every
+from imgtrans.data.store import loudly
 for _ in every(store_of(Endless(100_000)), range(100_000), 2, lambda: None):
     print("reading", flush=True)
 """

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imgtrans import __version__
-from imgtrans.launching import speaks
+from imgtrans.launching import interrupted_at_once, speaks
 from imgtrans.problems import ImgtransError, ProcessError, RecipeError
 
 if TYPE_CHECKING:
@@ -129,6 +129,7 @@ def add_files(files: tuple[Path, ...]) -> Registry:
     """The installed plugins and these Python files."""
     from imgtrans.plugins import registry
 
-    for file in files:
-        registry().add_file(file)
-    return registry()
+    with interrupted_at_once():  # a plugin may import torch
+        for file in files:
+            registry().add_file(file)
+        return registry()

@@ -57,7 +57,7 @@ def run(
     if name is not None:
         overrides = (*overrides, f"name={json.dumps(name)}")
     with interrupted_at_once():
-        add_files(files)  # a plugin may import torch
+        add_files(files)
         chosen = load_recipe(recipe, overrides, say=display.say) if recipe is not None else None
         from imgtrans import running  # imports torch, so only once the recipe is right
 

@@ -6,7 +6,6 @@ that are kept on a GPU are cropped there too.
 
 from __future__ import annotations
 
-import sys
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -19,7 +18,7 @@ from imgtrans.data.keeping import fits_in_memory, keep
 from imgtrans.data.loading import by_workers, here
 from imgtrans.data.order import Order
 from imgtrans.data.samples import Samples
-from imgtrans.data.store import open_store
+from imgtrans.data.store import loudly, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -33,15 +32,11 @@ DEVICE_SHARE = 0.1
 """Of a GPU's free memory, "auto" gives at most this share to decoded images."""
 
 
-def _loudly(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
-
-
 def open_training(
     recipe: Recipe,
     images: Images,
     progress: Callable[[str, int], Callable[[], None]],
-    warn: Callable[[str], None] = _loudly,
+    warn: Callable[[str], None] = loudly,
     *,
     share: tuple[int, int] = (0, 1),
 ) -> TrainingData:
@@ -60,12 +55,12 @@ def open_training(
     """
     dataset, settings = recipe.dataset, recipe.train
     files = settings.cache not in ("memory", "none")
-    x, y = (open_store(each, dataset, files=files) for each in (images.x, images.y))
+    x, y = (open_store(each, dataset, files=files, warn=warn) for each in (images.x, images.y))
     lengths = (len(x), len(y))
     order = Order(
         settings.seed, settings.batch_size, lengths, images.paired, settings.accumulate, share
     )
-    keep((x, y), settings.cache, progress, warn)
+    keep((x, y), settings.cache, progress)
     samples = Samples(x, y, order, dataset.image_size, dataset.flip)
     waits = samples.mapped and not fits_in_memory(samples.bytes_kept)
     workers = 0 if samples.kept and not waits else min(4, psutil.cpu_count() or 1)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from imgtrans.data.keeping import keep
-from imgtrans.data.store import center_crop, open_store, unit
+from imgtrans.data.store import center_crop, loudly, open_store, unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -38,7 +38,7 @@ class HeldOutImages:
         dataset: Dataset,
         *,
         files: bool = True,
-        warn: Callable[[str], None] = lambda _: None,
+        warn: Callable[[str], None] = loudly,
     ) -> None:
         """Nothing is read yet.
 
@@ -46,15 +46,15 @@ class HeldOutImages:
             images: the test split.
             dataset: for sizes.
             files: whether what takes long to read may be kept in files, for later runs.
-            warn: told of what could not be kept.
+            warn: told of what could not be kept, or was damaged.
         """
         self.paired = images.paired
         self._size = dataset.image_size
         # As much of each image as fits into the square: only training crops at random from more.
         self._stores = tuple(
-            open_store(each, dataset, self._size, files=files) for each in (images.x, images.y)
+            open_store(each, dataset, self._size, files=files, warn=warn)
+            for each in (images.x, images.y)
         )
-        self._warn = warn
         self.broken: dict[str, None] = {}
         """Why images were left out; a pair goes as a whole."""
         self._left_out: tuple[set[int], set[int]] = (set(), set())
@@ -73,7 +73,7 @@ class HeldOutImages:
         Raises:
             ImgtransError: an image is broken, and the recipe does not leave such images out.
         """
-        keep(self._stores, "auto", lambda *_: lambda: None, self._warn)
+        keep(self._stores, "auto", lambda *_: lambda: None)
 
     def batches(self, domain: int, size: int) -> Iterator[HeldOutBatch]:
         """The images of a domain, 0 for x and 1 for y, in their order, ``size`` at a time.

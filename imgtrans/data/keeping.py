@@ -66,7 +66,6 @@ def keep(
     stores: Sequence[Store],
     wish: Wish,
     progress: Callable[[str, int], Callable[[], None]],
-    warn: Callable[[str], None],
 ) -> bool:
     """Keep the images of some domains, as a recipe wishes.
 
@@ -78,7 +77,6 @@ def keep(
         stores: of the domains.
         wish: of the recipe; on a processor "device" is memory.
         progress: called with a label and a total when reading starts; returns a tick.
-        warn: told what went wrong and what is done about it.
 
     Returns:
         Whether they are kept now.
@@ -89,34 +87,20 @@ def keep(
     """
     if wish == "none":
         return False
-    try:
-        return _keep(stores, wish, progress, warn)
-    finally:
-        for store in stores:
-            if store.damaged:
-                warn(store.damaged)
-
-
-def _keep(
-    stores: Sequence[Store],
-    wish: Wish,
-    progress: Callable[[str, int], Callable[[], None]],
-    warn: Callable[[str], None],
-) -> bool:
-    if all(_take(store, warn) for store in stores):
+    if all(_take(store) for store in stores):
         return True
     if wish == "file":
         _require_stamps(stores)
     size, seconds = map(sum, zip(*(judged(store) for store in stores), strict=True))
     helpers = cores() if seconds > PAYS_SECONDS else 0
-    filling = _Filling(stores, helpers, progress, warn)
+    filling = _Filling(stores, helpers, progress)
     if wish == "file" or (wish != "memory" and filling.pays(seconds) and has_room(stores, size)):
         try:
             return filling.in_files()
         except OSError as error:
             if wish == "file":
                 raise ImgtransError(_no_file(stores, error)) from error
-            warn(_no_file(stores, error))
+            stores[0].warn(_no_file(stores, error))
     if wish == "auto" and not fits_in_memory(size):
         return False
     return filling.in_memory()
@@ -162,17 +146,17 @@ def has_room(stores: Sequence[Store], size: int) -> bool:
     return size <= CACHE_SHARE * shutil.disk_usage(there).free
 
 
-def _take(store: Store, warn: Callable[[str], None]) -> bool:
+def _take(store: Store) -> bool:
     """Keep what a file holds, if it has exactly the images of now."""
     if store.kept is not None or store.path is None:
         return store.kept is not None
     try:
         found = open_file(store.path)
     except CorruptFileError as error:
-        set_aside(store.path, error, warn)
+        set_aside(store.path, error, store.warn)
         return False
     except OSError as error:
-        warn(f"{store.path} cannot be read: {error.strerror}")
+        store.warn(f"{store.path} cannot be read: {error.strerror}")
         return False
     if found is None or found.keys != keys_of(store.stamped):
         return False
@@ -187,7 +171,6 @@ class _Filling:
     stores: Sequence[Store]
     helpers: int
     progress: Callable[[str, int], Callable[[], None]]
-    warn: Callable[[str], None]
 
     def pays(self, seconds: float) -> bool:
         """Whether a file would be worth it, or is there and only has to follow a change."""
@@ -212,23 +195,23 @@ class _Filling:
         tick = self._tick()
         for store in self.stores:
             if store.kept is None and store.path is not None:
-                with self._locked(store.path):
+                with self._locked(store, store.path):
                     # Another process may have written it meanwhile.
-                    if not _take(store, self.warn):
+                    if not _take(store):
                         self._write(store, store.path, tick)
         return True
 
     def _tick(self) -> Callable[[], None]:
         return self.progress("reading images", sum(map(len, self.stores)))
 
-    def _locked(self, path: Path) -> AbstractContextManager[object]:
+    def _locked(self, store: Store, path: Path) -> AbstractContextManager[object]:
         """One process fills a file, others wait for it."""
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path.with_suffix(".lock"))
         try:
             return lock.acquire(timeout=1)
         except Timeout:
-            self.warn("another process is reading the same images; waiting for what it keeps")
+            store.warn("another process is reading the same images; waiting for what it keeps")
             return lock.acquire()
 
     def _write(self, store: Store, path: Path, tick: Callable[[], None]) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import signal
 import sys
 import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils.data import DataLoader, Sampler
 
 from imgtrans.data.samples import Samples, collate
+from imgtrans.data.store import loudly
 from imgtrans.problems import ImgtransError
 
 if TYPE_CHECKING:
@@ -35,6 +37,9 @@ def by_workers(
 
     Close it when it is not read to its end: that ends them.
     """
+    # A display is the main process's: its locks, held or not, mean nothing in another.
+    x, y = (replace(store, warn=loudly) for store in (samples.x, samples.y))
+    samples = replace(samples, x=x, y=y)
     with warnings.catch_warnings():
         # More workers than processors is what the recipe asks for, and right for slow disks.
         warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)

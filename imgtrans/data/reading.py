@@ -12,6 +12,7 @@ import warnings
 from collections import deque
 from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from threading import Thread
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -68,15 +69,19 @@ def every(
         return
     with _pool(store, helpers) as pool:
         todo = iter(indices)
+        warned: list[str] = []  # each process may come upon the same damage
         running = deque(_ask(pool, todo, helpers * AHEAD))
         while running:
             try:
-                image, damaged = running.popleft().result()
+                image, told = running.popleft().result()
             except BrokenExecutor as error:
                 message = f"a process that reads images is gone: {error}"
                 raise ImgtransError(message) from error
             running.extend(_ask(pool, todo, 1))
-            store.damaged = store.damaged or damaged
+            for text in told:
+                if text not in warned:
+                    warned.append(text)
+                    store.warn(text)
             if isinstance(image, Broken):
                 if not store.skip_broken:
                     raise ImgtransError(image.reason)
@@ -86,7 +91,7 @@ def every(
             tick()
 
 
-_Read: TypeAlias = "tuple[npt.NDArray[np.generic] | Broken, str]"
+_Read: TypeAlias = "tuple[npt.NDArray[np.generic] | Broken, list[str]]"
 
 
 def _ask(pool: Executor, todo: Iterator[int], count: int) -> list[Future[_Read]]:
@@ -103,7 +108,7 @@ def _pool(store: Store, helpers: int) -> Iterator[Executor]:
     else:
         executor = ThreadPoolExecutor(helpers, "reading", _begin, (store, None))
     with warnings.catch_warnings():
-        # Python 3.12 warns of forking beside threads; ours wait for work and hold no lock.
+        # Python 3.12 warns of forking beside threads; ours hold no lock that a reader takes.
         warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
         try:
             yield executor
@@ -112,12 +117,14 @@ def _pool(store: Store, helpers: int) -> Iterator[Executor]:
 
 
 _STORE: Store
+_TOLD: list[str] = []
+"""Warnings of the store, for the main process to tell."""
 
 
 def _begin(store: Store, parent: int | None) -> None:
     """Make a process of the pool, whose parent is given, or a thread ready to read."""
     global _STORE  # noqa: PLW0603 - it is what a process of the pool is for
-    _STORE = store
+    _STORE = replace(store, warn=_TOLD.append)
     if parent is not None:
         torch.set_num_threads(1)  # as many processes as cores, and OpenMP does not survive a fork
         for number in (signal.SIGINT, signal.SIGTERM):  # the main process ends them
@@ -133,10 +140,12 @@ def _leave_with(parent: int) -> None:
 
 
 def _one(index: int) -> _Read:
-    """An image, or why there is none, whether or not such may be left out; what `Store` notes."""
+    """An image or why there is none, whether or not such may be left out; what is to be told."""
     try:
         image = _STORE.one(index)
     except ImgtransError as error:
         image = Broken(str(error))
     read = image if isinstance(image, Broken) else image.contiguous().numpy()
-    return read, _STORE.damaged
+    told = [*_TOLD]
+    _TOLD.clear()
+    return read, told

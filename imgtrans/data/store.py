@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, cast
@@ -16,7 +17,7 @@ from imgtrans.data.image_file import key, open_file, path_for
 from imgtrans.problems import ImgtransError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from imgtrans.components import Dataset, ImageList, StampedImages
@@ -65,6 +66,11 @@ _STAMPED = (FileNotFoundError, PermissionError, IsADirectoryError)
 """What a stamp tells of too, once it is mended."""
 
 
+def loudly(text: str) -> None:
+    """Warn on standard error."""
+    sys.stderr.write(f"{text}\n")
+
+
 @dataclass
 class Store:
     """The images of one domain at load size: read when asked for, or kept."""
@@ -76,8 +82,8 @@ class Store:
     path: Path | None = None
     """Of the file that may hold them, decoded by an earlier run."""
     kept: Flat | None = None
-    damaged: str = ""
-    """What was wrong with an image of the file, which was read again."""
+    warn: Callable[[str], None] = loudly
+    """Told of a damaged file, and of what cannot be kept."""
 
     def __len__(self) -> int:
         """How many there are, broken ones included."""
@@ -114,8 +120,9 @@ class Store:
         if self.file is not None:
             try:
                 image = self.file.find(key(self.stamped, index), index)
-            except CorruptFileError as error:  # then it is read again
-                self.damaged = self.damaged or str(error)
+            except CorruptFileError as error:
+                self.warn(str(error))
+                self.file = None  # nothing of it is trusted any more, and all is read again
         if image is None:
             image = self._decoded(index)
         if isinstance(image, Broken) and not self.skip_broken:
@@ -149,18 +156,24 @@ class Store:
 
 
 def open_store(
-    images: ImageList, dataset: Dataset, size: int | None = None, *, files: bool = True
+    images: ImageList,
+    dataset: Dataset,
+    size: int | None = None,
+    *,
+    files: bool = True,
+    warn: Callable[[str], None] = loudly,
 ) -> Store:
     """One domain at the recipe's load size, or at ``size``.
 
     Plain resizing is bilinear, as in the seed; resizing before a crop bicubic, as in the paper.
-    With ``files``, images that an earlier run left in a file are taken from there.
+    With ``files``, images that an earlier run left in a file are taken from there; ``warn`` is told
+    if it is damaged.
     """
     plain = dataset.load_size is None
     mode: Resizing = "bilinear" if plain else "bicubic"
     size = size or dataset.loaded
     path = path_for(images, dataset, size, mode) if files else None
-    return Store(images, size, mode, dataset.broken_images == "skip", path)
+    return Store(images, size, mode, dataset.broken_images == "skip", path, warn=warn)
 
 
 def center_crop(image: Tensor, size: int) -> Tensor:
@@ -181,7 +194,7 @@ class HeldOut:
     """Why images were left out."""
 
 
-def held_out(stores: tuple[Store, Store], count: int, size: int) -> HeldOut:
+def held_out(stores: Sequence[Store], count: int, size: int) -> HeldOut:
     """``count`` images of each domain, spread evenly; fewer where there are fewer.
 
     The next image takes the place of a broken one; `HeldOutImages` leaves them out.

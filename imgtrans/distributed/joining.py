@@ -16,7 +16,7 @@ from torch.distributed import (  # type: ignore[attr-defined] # not said to be e
 )
 
 from imgtrans.building import find_device
-from imgtrans.distributed import Ranks
+from imgtrans.distributed import Ranks, answered
 from imgtrans.distributed.group import Group
 from imgtrans.launching import Launched, launched
 from imgtrans.problems import RecipeError
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from imgtrans.recipe import Recipe
 
 MINUTES: Final = 5
-"""So long a step's exchange waits for a process that is there and does not answer."""
+"""So long a step's exchange, and meeting, wait for a process that does not answer."""
 
 
 @contextmanager
@@ -39,6 +39,7 @@ def joined(device: str | None) -> Iterator[Group]:
 
     Raises:
         RecipeError: there is no such device, or there are too few.
+        GoneError: another process does not come.
     """
     here = launched()
     if here is None:
@@ -46,25 +47,28 @@ def joined(device: str | None) -> Iterator[Group]:
         return
     where = _own_device(device, here)
     served = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
-    store = TCPStore(
-        os.environ["MASTER_ADDR"],
-        int(os.environ["MASTER_PORT"]),
-        is_master=not served and here.rank == 0,
-        wait_for_workers=False,
-    )
+    with answered():
+        store = TCPStore(
+            os.environ["MASTER_ADDR"],
+            int(os.environ["MASTER_PORT"]),
+            is_master=not served and here.rank == 0,
+            timeout=timedelta(minutes=MINUTES),
+            wait_for_workers=False,
+        )
     if where.type == "cuda":
         torch.cuda.set_device(where)
     elif where.type == "cpu":
         _take_own_cores(here)
     if here.count > 1:
-        distributed.init_process_group(
-            # What the host exchanges waits for no GPU.
-            "cpu:gloo,cuda:nccl" if where.type == "cuda" else "gloo",
-            store=PrefixStore(f"imgtrans/group/{here.restarts}", store),
-            rank=here.rank,
-            world_size=here.count,
-            timeout=timedelta(minutes=MINUTES),
-        )
+        with answered():
+            distributed.init_process_group(
+                # What the host exchanges waits for no GPU.
+                "cpu:gloo,cuda:nccl" if where.type == "cuda" else "gloo",
+                store=PrefixStore(f"imgtrans/group/{here.restarts}", store),
+                rank=here.rank,
+                world_size=here.count,
+                timeout=timedelta(minutes=MINUTES),
+            )
     group = Group(where, Ranks(here.rank, here.count), store, here.restarts)
     with group.living():
         yield group

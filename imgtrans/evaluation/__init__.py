@@ -87,7 +87,7 @@ class Evaluator:
         scores: dict[str, dict[str, dict[str, Measured]]] = {b.name: {} for b in self._built}
         failed: dict[str, str] = {}
         extremes: list[Extremes] = []
-        few = _few(self._recipe, train) if whole and train is not None else None
+        few = _few(self._recipe, train, self._warn) if whole and train is not None else None
         for index, direction in enumerate(directions):
             best = self._extremes(direction) if whole else None
             measured = measure(
@@ -126,9 +126,9 @@ class Evaluator:
         return Extremes(by, direction.name, third=third)
 
 
-def _few(recipe: Recipe, train: Images) -> HeldOut:
+def _few(recipe: Recipe, train: Images, warn: Callable[[str], None]) -> HeldOut:
     """Training images that tell the colours of both domains."""
-    stores = (open_store(train.x, recipe.dataset), open_store(train.y, recipe.dataset))
+    stores = tuple(open_store(each, recipe.dataset, warn=warn) for each in (train.x, train.y))
     return held_out(stores, FITTED, recipe.dataset.image_size)
 
 

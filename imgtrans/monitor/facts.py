@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 LONGEST: Final = 4_000
 """Characters of one text on the page; the recipe may have more."""
 LONGEST_RECIPE: Final = 100_000
+MOST_BYTES: Final = 2**24
+"""Of a file; one of ours has some thousand."""
 ROWS: Final = 200
 STATES: Final = ("running", "done", "stopped", "failed")
 
@@ -46,7 +48,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """A JSON object; empty where the file is missing or not whole."""
     try:
         with open_regular(path) as file:
-            content = json.loads(file.read())
+            content = json.loads(file.read(MOST_BYTES))
     except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
@@ -56,7 +58,7 @@ def read_recipe_text(path: Path) -> str:
     """The recipe as it stands; empty where it is missing."""
     try:
         with open_regular(path) as file:
-            return short(file.read().decode("utf-8", "replace"), LONGEST_RECIPE)
+            return short(file.read(MOST_BYTES).decode("utf-8", "replace"), LONGEST_RECIPE)
     except OSError:
         return ""
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from filelock import FileLock, Timeout
 
 from imgtrans.monitor.facts import read_json
+from imgtrans.monitor.figures import EXTREMES
 from imgtrans.monitor.within import refuse_strangers
 from imgtrans.problems import ImgtransError, RecipeError, RunInUseError
 from imgtrans.recipe import shipped_recipes
@@ -35,7 +36,7 @@ SCORES: Final = "scores.jsonl"
 """A line for each measurement on the held-out images."""
 APPENDED: Final = (METRICS, SCORES, ".lock")
 """Files that are written where they are; all others take the place of what was there."""
-FOLDERS: Final = ("checkpoints", "samples", "crash")
+FOLDERS: Final = ("checkpoints", "samples", EXTREMES, "crash")
 
 
 class RunFolder:
@@ -95,9 +96,10 @@ class RunFolder:
             self.status(pid=os.getpid(), host=socket.gethostname(), since=now)
         except Timeout:
             raise RunInUseError(self._holder()) from None
-        except OSError as error:
+        except (OSError, NotImplementedError) as error:
             self._lock.release()
-            message = f"{self.path} cannot be written: {error.strerror}"
+            why = error.strerror if isinstance(error, OSError) else error  # it knows no locks
+            message = f"{self.path} cannot be written: {why}"
             raise ImgtransError(message) from None
         return self
 
@@ -203,20 +205,18 @@ class RunFolder:
 
 def _cut(path: Path, step: int) -> int:
     """Keep the lines about the steps up to this one; returns how many they are."""
+    from imgtrans.checkpoint import writing
+
     if not path.exists():
         return 0
     kept = 0
-    beside = path.with_name(f".{path.name}.tmp")
-    with path.open("rb") as old, beside.open("wb") as new:
+    with path.open("rb") as old, writing(path) as new:
         for line in old:
             logged = _step_of(line)
             # The last line may be half, where the process was killed as it wrote.
             if logged is not None and logged <= step:
                 new.write(line)
                 kept += 1
-        new.flush()
-        os.fsync(new.fileno())
-    beside.replace(path)
     return kept
 
 

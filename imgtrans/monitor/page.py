@@ -45,8 +45,10 @@ def write_page(target: Path, template: str, content: Mapping[str, Any]) -> Path:
     # Somebody may ask for the page that a run is rewriting at this moment.
     beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        # Names on a command line may hold bytes that are no UTF-8.
-        beside.write_bytes(page.encode("utf-8", "replace"))
+        beside.unlink(missing_ok=True)
+        with beside.open("xb") as file:  # and not at the end of a link of that name
+            # Names on a command line may hold bytes that are no UTF-8.
+            file.write(page.encode("utf-8", "replace"))
         beside.replace(target)
     except OSError:
         beside.unlink(missing_ok=True)

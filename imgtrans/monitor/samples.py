@@ -14,6 +14,7 @@ from imgtrans.data import held_out, open_store
 from imgtrans.training import evaluating
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from torch import Tensor
@@ -28,13 +29,18 @@ SAMPLES = 8
 """Rows of a grid."""
 
 
-def sample_images(recipe: Recipe, test: Images) -> HeldOut:
+def sample_images(recipe: Recipe, test: Images, warn: Callable[[str], None]) -> HeldOut:
     """The images of the grids: the same for the whole run.
+
+    Args:
+        recipe: of the run.
+        test: its held-out images.
+        warn: told if they were kept in a file that is damaged.
 
     Raises:
         ImgtransError: an image is broken, and the recipe does not leave such images out.
     """
-    stores = (open_store(test.x, recipe.dataset), open_store(test.y, recipe.dataset))
+    stores = tuple(open_store(each, recipe.dataset, warn=warn) for each in (test.x, test.y))
     return held_out(stores, SAMPLES, recipe.dataset.image_size)
 
 

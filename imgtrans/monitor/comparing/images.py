@@ -125,7 +125,7 @@ def _held_out(recipe: Recipe, notes: list[str]) -> HeldOut:
         notes.append(f"These are training images: {error}")
         images = recipe.dataset.build("train", recipe.domains)
     lenient = recipe.dataset.model_copy(update={"broken_images": "skip"})
-    shown = sample_images(recipe.model_copy(update={"dataset": lenient}), images)
+    shown = sample_images(recipe.model_copy(update={"dataset": lenient}), images, notes.append)
     notes += [f"The next image is shown in place of one: {reason}" for reason in shown.broken]
     return shown
 
