@@ -105,10 +105,15 @@ def writing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
         beside.unlink(missing_ok=True)
         raise
     if durable:
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk.
+
+    Raises:
+        OSError: the disk failed.
+    """
     if os.name != "posix":  # Windows cannot open a folder, and renames durably by itself
         return
     descriptor = os.open(folder, os.O_RDONLY)

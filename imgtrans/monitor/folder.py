@@ -154,10 +154,13 @@ class RunFolder:
         Raises:
             OSError: the line could not be written; the file is named.
         """
+        from imgtrans.checkpoint import sync_folder
+
         path = self.path / METRICS
         try:
             if self._metrics is None:
                 self._metrics = path.open("a", encoding="utf-8")
+                sync_folder(self.path)  # a synced file is lost, too, whose name is not there yet
             self._metrics.write(json.dumps(line) + "\n")
             self._metrics.flush()
         except OSError as error:  # of a write, not of opening, the system names no file
@@ -165,11 +168,14 @@ class RunFolder:
 
     def log_scores(self, line: dict[str, Any]) -> None:
         """Append one measurement to ``scores.jsonl``, in place of one of the same step."""
+        from imgtrans.checkpoint import sync_folder
+
         _cut(self.path / SCORES, line["step"] - 1)
         with (self.path / SCORES).open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
             file.flush()
             os.fsync(file.fileno())  # a checkpoint must never be newer than what chose it
+        sync_folder(self.path)
 
     def sync_metrics(self) -> bool:
         """Bring the log to the disk: a checkpoint must never be newer than the log before it.

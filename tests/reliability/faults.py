@@ -220,6 +220,8 @@ def not_finite_in_one(place: Path, count: int) -> Figure:
             wrong.append("its name is not told")
         run = folder / "runs/tiny"
         wrong += [] if (run / f"crash/step-{AT + 1:08d}/report.json").exists() else ["no crash/"]
+        if not number % 2 and (folder / "weights.txt").read_text() != "the same":
+            wrong.append("weights have changed")
         newest = checkpoint.found(run / "checkpoints")[0].name
         wrong += [] if newest == checkpoint.name_of(AT) else [f"the newest is {newest}"]
         broken += [f"{site} {name}: {line}: {said[-600:]}" for line in wrong]

@@ -6,14 +6,10 @@ import signal
 import time
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from .killing import FRESH, write_recipe
 from .promises import MANY, Figure, promise, too_long
 from .workers import BOUND, imgtrans, metrics_of, start, wait_until
-
-if TYPE_CHECKING:
-    pass
 
 IN_USE = 75
 """Exit code of a command whose run another process holds."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from .killing import differences, write_recipe
+from .killing import TRIES, differences, unsaved_of, write_recipe
 from .promises import Figure, promise, too_long
 from .workers import BOUND, HangError, imgtrans, metrics_of, start_two, wait_until
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 STEPS = 24
 """More than elsewhere, so that there is something to kill."""
+LONGEST = 60.0
+"""Seconds in which a training goes on or ends, whatever was killed."""
 
 
 def _trains(run: Path) -> bool:
@@ -62,17 +64,16 @@ def ended(process: subprocess.Popen[bytes], folder: Path) -> int:
 
 
 def ranks(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    """The processes that train."""
-    return [
-        each
-        for each in psutil.Process(process.pid).children(recursive=True)
-        if "RANK" in each.environ()
-    ]
+    """The processes that train; none where it has ended."""
+    try:
+        return psutil.Process(process.pid).children()
+    except psutil.NoSuchProcess:
+        return []
 
 
-def _whole(place: Path) -> Path:
+def _whole(place: Path, **train: object) -> Path:
     """A run of two processes that nothing interrupts."""
-    recipe = write_recipe(place, steps=STEPS)
+    recipe = write_recipe(place, steps=STEPS, **train)
     process = torchrun(place, recipe, "--quiet", "--name", "whole")
     assert ended(process, place) == 0, (place / "said.txt").read_text()[-2000:]
     return place / "runs/whole"
@@ -91,38 +92,49 @@ def rank_killed(place: Path, count: int) -> Figure:
     whole = _whole(place)
     broken, waits = [], []
     for number in range(count):
-        draw, folder = random.Random(number), place / f"killed-{number}"
-        folder.mkdir()
-        process = torchrun(folder, write_recipe(folder, steps=STEPS), "--quiet", restarts=3)
-        wait_until(process, partial(_trains, folder / "runs/tiny"))
-        time.sleep(draw.uniform(0, 1))
-        if alive := ranks(process) if process.poll() is None else []:
-            draw.choice(alive).kill()
-        killed = time.monotonic()
-        wrong = _wrong(process, folder, whole)
-        waits += [time.monotonic() - killed] if alive else []
-        broken += [f"trial {number}: {', '.join(wrong[:4])}"] if wrong else []
-        shutil.rmtree(folder)
-    if len(waits) < count / 2:
-        broken.append(f"only {len(waits)} were killed")
-    broken += too_long(count, waits, 60)
-    detail = (
-        f"{len(waits)} were killed while they trained; done {max(waits, default=0):.0f} s later"
-    )
-    return Figure(count, broken, detail)
+        draw, hit = random.Random(number), False
+        for again in range(TRIES):
+            folder = place / f"killed-{number}-{again}"
+            folder.mkdir()
+            process = torchrun(folder, write_recipe(folder, steps=STEPS), "--quiet", restarts=3)
+            hit = _kill_one(process, folder, draw)
+            killed = time.monotonic()
+            wrong = _wrong(process, folder, whole)
+            if hit and "exitcode: -9" not in (folder / "said.txt").read_text():
+                wrong.append("torchrun has seen no process killed")
+            broken += [f"trial {number}: {', '.join(wrong[:4])}"] if wrong else []
+            shutil.rmtree(folder)
+            if hit:
+                waits.append(time.monotonic() - killed)
+                break
+        broken += [] if hit else [f"trial {number}: all kills came too late"]
+    broken += too_long(count, waits, LONGEST)
+    return Figure(count, broken, f"done {max(waits, default=0):.0f} s after the kill at most")
+
+
+def _kill_one(process: subprocess.Popen[bytes], folder: Path, draw: random.Random) -> bool:
+    """Kill one of the processes that train; returns whether it still did."""
+    wait_until(process, partial(_trains, folder / "runs/tiny"))
+    time.sleep(draw.uniform(0, 1))
+    alive = ranks(process)
+    if len(metrics_of(folder / "runs/tiny")) >= STEPS or len(alive) < 2:
+        return False
+    draw.choice(alive).kill()
+    return True
 
 
 @promise("R15a", "where torchrun is killed its processes save and end, and the run goes on equal",
          short=0, full=5)  # fmt: skip
 def agent_killed(place: Path, count: int) -> Figure:
-    whole = _whole(place)
+    rarely = {"checkpoint_every": 1000}  # so only what its end saves can be there
+    whole = _whole(place, **rarely)
     broken, waits = [], []
     for number in range(count):
         folder = place / f"agent-{number}"
         folder.mkdir()
-        process = torchrun(folder, write_recipe(folder, steps=STEPS), "--quiet")
+        process = torchrun(folder, write_recipe(folder, steps=STEPS, **rarely), "--quiet")
         wait_until(process, partial(_trains, folder / "runs/tiny"))
-        left = ranks(process) if process.poll() is None else []
+        left = ranks(process)
         broken += [] if left else [f"trial {number}: it was over before it was killed"]
         process.kill()
         killed = time.monotonic()
@@ -130,9 +142,11 @@ def agent_killed(place: Path, count: int) -> Figure:
         waits.append(time.monotonic() - killed)
         process.wait()
         wrong = [f"{len(alive)} processes are left"] if alive else []
+        wrong += [unsaved] if (unsaved := unsaved_of(folder / "runs/tiny")) else []
         process = torchrun(folder, "--resume", folder / "runs/tiny", "--quiet")
         wrong += _wrong(process, folder, whole)
         broken += [f"trial {number}: {', '.join(wrong[:4])}"] if wrong else []
+    broken += [f"it took {max(waits):.0f} s"] if max(waits) > LONGEST else []
     return Figure(count, broken, f"they ended within {max(waits):.1f} s")
 
 
@@ -186,7 +200,7 @@ def other_numbers(place: Path, count: int) -> Figure:
             continue
         most = max(most, *(abs(a - b) for a, b in zip(losses, right, strict=True)))
         wrong = [] if seen == expected and len(seen) == STEPS else ["other images were seen"]
-        wrong += [] if most < 0.02 else [f"losses differ by {most:.3f}"]
+        wrong += [] if most < 0.001 else [f"losses differ by {most:.3f}"]
         warned = said.count("processes before and by") + said.count("process before and by")
         wrong += [] if warned == 2 else [f"it warned {warned} times of other numbers: {said}"]
         broken += [f"trial {number}: {line}" for line in wrong]

@@ -17,10 +17,14 @@ from imgtrans.testing import run_imgtrans
 from .damage import FULL, KEPT, NEWEST, STEPS, Damage, Outcomes, runs, same_tensors, try_out
 from .killing import ATONCE
 from .promises import MANY, Figure, promise
-from .workers import context, metrics_of
+from .workers import HangError, context, metrics_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+LONGEST = 1800.0
+"""Seconds for a share of the tries; they take some minutes."""
 
 
 def _resumed(run: Path, damage: Damage) -> str:
@@ -81,6 +85,10 @@ def _text(key: str, name: str, says: str, fine: tuple[str, ...], full: int = FUL
             context().Process(target=_a_share, args=told).start()
             answer.close()
             heard.append(hearing)
+        for hearing in heard:
+            if not hearing.poll(LONGEST):
+                message = f"no answer about {name} in {LONGEST / 60:.0f} minutes"
+                raise HangError(message)
         one, other = (hearing.recv() for hearing in heard)
         return Outcomes(one.counted + other.counted, one.broken + other.broken).figure()
 

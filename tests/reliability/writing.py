@@ -18,7 +18,7 @@ from imgtrans.building import build_trainer
 from imgtrans.plan import make_plan
 from imgtrans.recipe import load_recipe
 
-from .killing import STEPS, write_recipe
+from .killing import MEASURED, STEPS, write_recipe
 from .promises import Figure, promise
 from .workers import imgtrans
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 SAVED_WITHIN = 60.0
 """Seconds, with a slow disk in mind."""
-OTHERS = {"model.safetensors", "recipe.toml", "environment.json"}
+OTHERS = {"model.safetensors", "recipe.toml", "environment.json", "scores.jsonl"}
 """What resuming and translating rely on beside checkpoints."""
 
 
@@ -61,7 +61,7 @@ def order_of_saving(place: Path, count: int) -> Figure:
     for number in range(count):
         folder, log = place / str(number), place / f"calls-{number}"
         folder.mkdir()
-        recipe = write_recipe(folder)
+        recipe = write_recipe(folder, {"metric": MEASURED}, evaluate_every=4)
         if traced:
             watch = ["strace", "-f", "-y", "-qq", "-e", "trace=fsync,fdatasync,/^rename", "-o", log]
             program = [sys.executable, "-m", "imgtrans", "run", recipe, "--quiet"]
@@ -87,7 +87,7 @@ def _order(lines: list[str]) -> tuple[int, list[str]]:
         if (match := re.search(r"\b(fsync|fdatasync|rename\w*)\((.*)\) += 0", line))
         for kind, rest in [match.groups()]
     ]
-    found, wrong, logged = 0, [], False
+    found, wrong, logged, named = 0, [], False, set()
     for index, (kind, names) in enumerate(calls):
         logged |= "sync" in kind and "metrics.jsonl" in names
         saved = names[-1].startswith(checkpoint.PREFIX) and names[-1].endswith(".safetensors")
@@ -99,11 +99,12 @@ def _order(lines: list[str]) -> tuple[int, list[str]]:
         after = calls[index + 1][1] if index + 1 < len(calls) else []
         if after != ["checkpoints" if saved else "tiny"]:
             wrong.append(f"the folder was not synced after {name}, but {after}")
+        named.add(name)
         if saved:
             found += 1
             wrong += [] if logged else [f"the log was not synced before {name}"]
             logged = False
-    return found, wrong
+    return found, wrong + [f"{name} is never named" for name in OTHERS - named]
 
 
 @promise("R24", "a checkpoint of CycleGAN at 256 pixels is saved and verified in seconds",
