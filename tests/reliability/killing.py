@@ -135,14 +135,17 @@ def _killed(
         if code not in {0, -signal.SIGKILL}:
             return hits, f"exit code {code}: {command.said[-500:]}"
         hits += code != 0
-        if code == 0 or _done(folder):  # killed as Python cleared up: there is nothing to resume
+        if code == 0 or _ended(
+            folder, "done"
+        ):  # killed as Python cleared up: there is nothing to resume
             break
     return hits, ""
 
 
-def _done(folder: Path) -> bool:
+def _ended(folder: Path, *states: str) -> bool:
+    """Whether a run there says that it has ended in one of these ways."""
     found = [json.loads(path.read_text()) for path in folder.glob("runs/*/status.json")]
-    return any(status["state"] == "done" for status in found if "state" in status)
+    return any(status.get("state") in states for status in found)
 
 
 def unsaved_of(run: Path) -> str:
@@ -190,7 +193,7 @@ class Signals:
         part = 0.5 if number % 2 else 1
         time.sleep(draw.uniform(0, self.seconds * part + 5 * fresh * (1 - number % 2)))
         trains = command.poll() is None and log.exists() and log.stat().st_size > 0
-        trains = trains and not _done(folder)
+        trains = trains and not _ended(folder, "done")
         asked = time.monotonic()
         command.signal(chosen)
         impatient = number % 4 == 3
@@ -204,7 +207,8 @@ class Signals:
             return f"exit code {code}: {command.said[-500:]}"
         if "Traceback" in command.said:
             return command.said[-500:]
-        if trains and code == -chosen and not _done(folder):
+        # A second one may come when all is saved and told, before Python has ended.
+        if trains and code == -chosen and not _ended(folder, "done", "stopped"):
             return "it trained, and ended without saving"
         if trains and code == 128 + chosen and not impatient:
             self.hits.append(number)
