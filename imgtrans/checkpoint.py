@@ -24,7 +24,7 @@ from torch import Tensor
 
 from imgtrans.about import oddity
 from imgtrans.problems import ImgtransError
-from imgtrans.regular import EndlessFileError, open_regular
+from imgtrans.regular import EndlessFileError, create, open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -94,8 +94,7 @@ def writing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
     """A file to fill, which takes its place once it is whole; see `write_bytes`."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        beside.unlink(missing_ok=True)
-        with beside.open("xb") as file:  # and not at the end of a link of that name
+        with create(beside) as file:
             yield file
             file.flush()
             if durable:

@@ -1,4 +1,4 @@
-"""Opens files that have an end: a pipe would be waited for forever, a device read without end."""
+"""Opens what is a file: no pipe is waited for, no device read without end, no link written to."""
 
 from __future__ import annotations
 
@@ -29,3 +29,16 @@ def open_regular(path: Path) -> BinaryIO:
     if has_no_end(path.stat().st_mode):
         raise EndlessFileError(errno.EINVAL, "it is a pipe or a device", str(path))
     return path.open("rb")
+
+
+def create(path: Path) -> BinaryIO:
+    """A new file to write, in place of what has its name; where that is a link, not at its end.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    try:
+        return path.open("xb")
+    except FileExistsError:  # left by a process that was killed, or by somebody
+        path.unlink()
+        return path.open("xb")

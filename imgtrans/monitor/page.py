@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from imgtrans.monitor.charts import COLOURS, HEIGHT, WIDTH
-from imgtrans.regular import open_regular
+from imgtrans.regular import create, open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,8 +45,7 @@ def write_page(target: Path, template: str, content: Mapping[str, Any]) -> Path:
     # Somebody may ask for the page that a run is rewriting at this moment.
     beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        beside.unlink(missing_ok=True)
-        with beside.open("xb") as file:  # and not at the end of a link of that name
+        with create(beside) as file:
             # Names on a command line may hold bytes that are no UTF-8.
             file.write(page.encode("utf-8", "replace"))
         beside.replace(target)
