@@ -8,37 +8,42 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
 import traceback
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 from reliability.promises import PROMISES, Figure, Promise
 
-MODULES = (
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    Figures = dict[str, dict[str, Any]]
+
+BOTH_CORES = (
     "killing",
     "crashing",
     "resuming",
     "storage",
     "writing",
-    "damage",
     "texts",
     "faults",
     "resources",
-    "odd_files",
     "processes",
     "ranks",
-    "hostile",
-    "fuzzing",
-    "surroundings",
 )
+ONE_CORE = ("fuzzing", "damage", "odd_files", "hostile", "surroundings")
+SOAK = "R21"
+"""It takes one core for half an hour: where all is tried, beside those that take one, too."""
 
 
 def every() -> dict[str, Promise]:
     """All promises, in the order of the document."""
-    for name in MODULES:
+    for name in BOTH_CORES + ONE_CORE:
         importlib.import_module(f"reliability.{name}")
     return PROMISES
 
@@ -56,6 +61,38 @@ def tried(promise: Promise, count: int) -> Figure:
             os.chdir(before)
 
 
+def one_by_one(promises: Iterable[Promise], *, short: bool = False) -> Figures:
+    """Try promises, and say of each how it went."""
+    figures = {}
+    for promise in promises:
+        began = time.monotonic()
+        figure = tried(promise, promise.short if short else promise.full)
+        seconds = time.monotonic() - began
+        mark = "kept  " if figure.kept else "BROKEN"
+        click.echo(f"{promise.key:<4} {mark} {promise.says}: {figure} ({seconds:.0f} s)")
+        for line in figure.broken[:5]:
+            click.echo(f"       {line}")
+        figures[promise.key] = {
+            "says": promise.says, "figure": str(figure), "kept": figure.kept,
+        }  # fmt: skip
+    return figures
+
+
+def everything(promises: dict[str, Promise]) -> Figures:
+    """All of them, the soak beside those that take one core."""
+    alone = {f"reliability.{name}" for name in ONE_CORE}
+    one_core = [each for each in promises.values() if each.check.__module__ in alone]
+    others = [each for each in promises.values() if each not in one_core and each.key != SOAK]
+    figures = one_by_one(others)
+    with tempfile.TemporaryDirectory() as place:
+        file = Path(place, "soak.json")
+        command = [sys.executable, __file__, SOAK, "--json", file]
+        with subprocess.Popen(command) as soak:
+            figures |= one_by_one(one_core)
+            soak.wait()
+        return figures | json.loads(file.read_text())
+
+
 @click.command()
 @click.argument("keys", nargs=-1)
 @click.option("--short", is_flag=True, help="As often as the suite does.")
@@ -71,16 +108,13 @@ def main(keys: tuple[str, ...], *, short: bool, file: Path | None) -> None:
         message = f"no promise {unknown[0]}; there are {', '.join(promises)}"
         raise click.ClickException(message)
     os.environ.pop("IMGTRANS_DATA", None)
-    figures, start = {}, time.monotonic()
-    for key in chosen if keys else [key for key in chosen if promises[key].short or not short]:
-        promise, began = promises[key], time.monotonic()
-        figure = tried(promise, promise.short if short else promise.full)
-        seconds = time.monotonic() - began
-        mark = "kept  " if figure.kept else "BROKEN"
-        click.echo(f"{key:<4} {mark} {promise.says}: {figure} ({seconds:.0f} s)")
-        for line in figure.broken[:5]:
-            click.echo(f"       {line}")
-        figures[key] = {"says": promise.says, "figure": str(figure), "kept": figure.kept}
+    start = time.monotonic()
+    if keys or short:
+        figures = one_by_one(
+            [promises[key] for key in chosen if keys or promises[key].short], short
+        )
+    else:
+        figures = everything(promises)
     click.echo(f"{len(figures)} promises in {(time.monotonic() - start) / 60:.1f} min")
     if file is not None:
         file.write_text(json.dumps(figures, indent=1) + "\n")

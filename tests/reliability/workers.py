@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 NUMBERS = itertools.count()
 BOUND = 120.0
 """Seconds after which a command counts as hanging."""
-PRELOADED = ["imgtrans.running", "imgtrans.cli.training", "imgtrans_seasons", "torch._dynamo"]
 
 
 class HangError(AssertionError):
@@ -59,7 +58,7 @@ def wait_until(process: Process, condition: Callable[[], bool], bound: float = B
 def context() -> ForkServerContext:
     """What forks processes from one that has imported torch."""
     made = multiprocessing.get_context("forkserver")
-    made.set_forkserver_preload(PRELOADED)
+    made.set_forkserver_preload(["reliability.imported"])
     return made
 
 
