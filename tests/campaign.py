@@ -110,9 +110,8 @@ def main(keys: tuple[str, ...], *, short: bool, file: Path | None) -> None:
     os.environ.pop("IMGTRANS_DATA", None)
     start = time.monotonic()
     if keys or short:
-        figures = one_by_one(
-            [promises[key] for key in chosen if keys or promises[key].short], short
-        )
+        some = [promises[key] for key in chosen if keys or promises[key].short]
+        figures = one_by_one(some, short=short)
     else:
         figures = everything(promises)
     click.echo(f"{len(figures)} promises in {(time.monotonic() - start) / 60:.1f} min")
