@@ -17,7 +17,7 @@ GROUPS = ("export", "metrics")
 
 
 def lowest() -> list[str]:
-    """Such as ``click==8.1``, sorted.
+    """Such as ``click==8.2``, sorted.
 
     Raises:
         ValueError: a dependency has no lower bound, or more than one.

@@ -49,7 +49,7 @@ def profiled(step: Callable[[], object], device: torch.device) -> tuple[Share, .
     activities = [ProfilerActivity.CPU]
     if device.type == "cuda":
         activities.append(ProfilerActivity.CUDA)
-    with profile(activities=activities) as profiler:
+    with profile(activities=activities, acc_events=True) as profiler:  # else torch 2.11 warns
         step()
         wait_for(device)
     events = list(profiler.key_averages())
