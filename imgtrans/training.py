@@ -189,11 +189,7 @@ def _norms(phase: Phase) -> Tensor:
     norms = []
     for parameters in phase.networks.values():
         gradients = [each.grad for each in parameters if each.grad is not None]
-        # On a processor a loop is faster than torch's fused norm, which uses one core.
-        fused = None if parameters[0].device.type != "cpu" else False
-        norms.append(
-            get_total_norm(gradients, foreach=fused) if gradients else parameters[0].new_zeros(())
-        )
+        norms.append(get_total_norm(gradients) if gradients else parameters[0].new_zeros(()))
     found = torch.stack(norms)
     return torch.where(found.square().isfinite(), found, found * math.inf)
 
