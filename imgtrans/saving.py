@@ -15,7 +15,7 @@ from imgtrans.resuming import check_same_images, check_same_recipe
 from imgtrans.starting import start
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from torch import Tensor
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from imgtrans.monitor.display import Display
     from imgtrans.monitor.folder import RunFolder
     from imgtrans.opening import Data
-    from imgtrans.recipe import Change, Recipe
+    from imgtrans.recipe import Recipe
     from imgtrans.training import Trainer
 
 FAILED_SAVES: Final = 2
@@ -137,7 +137,7 @@ class Saver:
         check_same_images(content.about, self._fingerprint, self._data.describe())
         saved = check(content.about["recipe"], "the checkpoint")
         check_same_recipe(self._folder.path, saved, recipe)
-        self._tell_changes(saved, changes(saved, recipe))
+        self._tell_changes(saved)
         if recipe.train.steps < step:
             message = f"{step:,} steps are done; [train] steps = {recipe.train.steps} is fewer"
             raise RecipeError(message)
@@ -152,9 +152,10 @@ class Saver:
                 "deleted; curves will show what is left"
             )
 
-    def _tell_changes(self, saved: Recipe, followed: Sequence[Change]) -> None:
+    def _tell_changes(self, saved: Recipe) -> None:
         """Say what was changed in the run's recipe.toml since its newest checkpoint."""
         file = self._folder.path / "recipe.toml"
+        followed = changes(saved, self._data.recipe)  # where no --set says otherwise
         found = [c for c in changes(saved, load_recipe(file)) if c.free and c in followed]
         # Where images are is no part of what is learnt, and may be another path on each machine.
         if told := [str(c) for c in found if not c.key.startswith("dataset.")]:

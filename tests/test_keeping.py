@@ -435,7 +435,6 @@ def test_processes_that_read_end_with_a_main_process_that_is_killed(tmp_path):
 import sys
 from test_keeping import Endless, store_of
 from imgtrans.data.reading import every
-from imgtrans.data.store import loudly
 for _ in every(store_of(Endless(100_000)), range(100_000), 2, lambda: None):
     print("reading", flush=True)
 """
