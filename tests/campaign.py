@@ -39,6 +39,8 @@ BOTH_CORES = (
 ONE_CORE = ("fuzzing", "damage", "odd_files", "hostile", "surroundings")
 SOAK = "R21"
 """It takes one core for half an hour: where all is tried, beside those that take one, too."""
+SOAK_BOUND = 7200
+"""Seconds that are waited for it once the others are done."""
 
 
 def every() -> dict[str, Promise]:
@@ -88,9 +90,13 @@ def everything(promises: dict[str, Promise]) -> Figures:
         file = Path(place, "soak.json")
         command = [sys.executable, __file__, SOAK, "--json", file]
         with subprocess.Popen(command) as soak:
-            figures |= one_by_one(one_core)
-            soak.wait()
-        return figures | json.loads(file.read_text())
+            try:
+                figures |= one_by_one(one_core)
+                soak.wait(SOAK_BOUND)
+            finally:
+                soak.kill()
+        lost = {"says": promises[SOAK].says, "figure": "it was killed", "kept": False}
+        return figures | (json.loads(file.read_text()) if file.exists() else {SOAK: lost})
 
 
 @click.command()

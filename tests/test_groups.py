@@ -13,7 +13,7 @@ from imgtrans.distributed.group import Group, OverError
 from imgtrans.distributed.joining import joined, refuse_uneven
 from imgtrans.monitor.clock import Stop
 from imgtrans.monitor.display import Display
-from imgtrans.problems import ImgtransError, RecipeError
+from imgtrans.problems import ImgtransError, ProcessError, RecipeError
 from imgtrans.resuming import check_environment
 from imgtrans.testing import run_imgtrans
 from imgtrans.testing.command_line import Outcome
@@ -189,15 +189,18 @@ def test_where_torchrun_is_gone_a_process_stops_after_the_step(monkeypatch):
         alone.begin("runs/tiny")
 
 
-def test_a_process_that_does_not_come_is_waited_for_so_long_and_told(monkeypatch):
+@pytest.mark.parametrize(("rank", "error"), [("0", GoneError), ("1", ProcessError)])
+def test_a_process_that_does_not_come_is_waited_for_so_long_and_told(monkeypatch, rank, error):
     monkeypatch.setattr(joining, "MINUTES", 0.02)
+    server = distributed.TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
     for name, value in {
-        "TORCHELASTIC_RUN_ID": "none", "RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0",
+        "TORCHELASTIC_RUN_ID": "none", "RANK": rank, "WORLD_SIZE": "2", "LOCAL_RANK": rank,
         "LOCAL_WORLD_SIZE": "2", "TORCHELASTIC_RESTART_COUNT": "0", "MASTER_ADDR": "localhost",
-        "MASTER_PORT": "0",
+        "MASTER_PORT": str(server.port), "TORCHELASTIC_USE_AGENT_STORE": "True",
+        "OMP_NUM_THREADS": "2",
     }.items():  # fmt: skip
         monkeypatch.setenv(name, value)
-    with pytest.raises(GoneError, match="a process of this training is gone or does not answer"):
+    with pytest.raises(error, match="a process of this training is gone or does not answer"):
         joined("cpu").__enter__()
 
 
@@ -209,6 +212,20 @@ def second(monkeypatch):
         "LOCAL_WORLD_SIZE": "2", "TORCHELASTIC_RESTART_COUNT": "0",
     }.items():  # fmt: skip
         monkeypatch.setenv(name, value)
+
+
+@pytest.mark.usefixtures("second")
+def test_that_the_first_process_does_not_come_is_said_by_who_is_there(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(joining, "MINUTES", 0.02)
+    server = distributed.TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
+    monkeypatch.setenv("MASTER_ADDR", "localhost")
+    monkeypatch.setenv("MASTER_PORT", str(server.port))
+    monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "True")
+    outcome = run_imgtrans("run", "quickstart", "--device", "cpu")
+    assert outcome.exit_code == 1
+    assert "error: a process of this training is gone or does not answer" in outcome.stderr
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.usefixtures("second")

@@ -294,6 +294,20 @@ def test_one_process_fills_a_file_and_another_waits_for_it(monkeypatch):
     assert "another process is reading the same images" in said[0]
 
 
+def test_where_files_cannot_be_locked_images_are_kept_in_memory(monkeypatch):
+    def unknown(self, *_, **__):
+        message = "the file system knows no locks"
+        raise NotImplementedError(message)
+
+    monkeypatch.setattr(keeping, "PAYS_SECONDS", 0)
+    monkeypatch.setattr(keeping.FileLock, "acquire", unknown)
+    said = []
+    assert opened(Stamped(7), cache="auto", warn=said.append).cached
+    assert "the file system knows no locks" in said[0]
+    with pytest.raises(ImgtransError, match="the file system knows no locks"):
+        opened(Stamped(7), cache="file")
+
+
 @pytest.mark.parametrize(
     "changes", [{"load_size": 36}, {"broken_images": "skip"}, {"channels": 1}, {"scene_seed": 1}]
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import shutil
 import time
 from dataclasses import dataclass
@@ -213,6 +214,8 @@ class _Filling:
         except Timeout:
             store.warn("another process is reading the same images; waiting for what it keeps")
             return lock.acquire()
+        except NotImplementedError as error:  # of file systems that know no locks
+            raise OSError(errno.ENOTSUP, str(error), str(path)) from error
 
     def _write(self, store: Store, path: Path, tick: Callable[[], None]) -> None:
         """Write a file; images that it had stay as they are."""

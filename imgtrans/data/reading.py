@@ -117,7 +117,7 @@ def _pool(store: Store, helpers: int) -> Iterator[Executor]:
 
 
 _STORE: Store
-_TOLD: list[str] = []
+_TOLD: deque[str] = deque()
 """Warnings of the store, for the main process to tell."""
 
 
@@ -146,6 +146,5 @@ def _one(index: int) -> _Read:
     except ImgtransError as error:
         image = Broken(str(error))
     read = image if isinstance(image, Broken) else image.contiguous().numpy()
-    told = [*_TOLD]
-    _TOLD.clear()
+    told = [_TOLD.popleft() for _ in range(len(_TOLD))]  # of threads, another may be adding some
     return read, told

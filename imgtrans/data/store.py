@@ -68,7 +68,7 @@ _STAMPED = (FileNotFoundError, PermissionError, IsADirectoryError)
 
 def loudly(text: str) -> None:
     """Warn on standard error."""
-    sys.stderr.write(f"{text}\n")
+    sys.stderr.write(f"warning: {text}\n")
 
 
 @dataclass

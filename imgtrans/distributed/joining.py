@@ -16,10 +16,10 @@ from torch.distributed import (  # type: ignore[attr-defined] # not said to be e
 )
 
 from imgtrans.building import find_device
-from imgtrans.distributed import Ranks, answered
+from imgtrans.distributed import GoneError, Ranks, answered
 from imgtrans.distributed.group import Group
 from imgtrans.launching import Launched, launched
-from imgtrans.problems import RecipeError
+from imgtrans.problems import ProcessError, RecipeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,40 +40,50 @@ def joined(device: str | None) -> Iterator[Group]:
     Raises:
         RecipeError: there is no such device, or there are too few.
         GoneError: another process does not come.
+        ProcessError: the same, of others than the first one, which may be who does not.
     """
     here = launched()
     if here is None:
         yield Group(find_device(device))
         return
     where = _own_device(device, here)
-    served = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
-    with answered():
-        store = TCPStore(
-            os.environ["MASTER_ADDR"],
-            int(os.environ["MASTER_PORT"]),
-            is_master=not served and here.rank == 0,
-            timeout=timedelta(minutes=MINUTES),
-            wait_for_workers=False,
-        )
     if where.type == "cuda":
         torch.cuda.set_device(where)
     elif where.type == "cpu":
         _take_own_cores(here)
-    if here.count > 1:
+    try:
         with answered():
-            distributed.init_process_group(
-                # What the host exchanges waits for no GPU.
-                "cpu:gloo,cuda:nccl" if where.type == "cuda" else "gloo",
-                store=PrefixStore(f"imgtrans/group/{here.restarts}", store),
-                rank=here.rank,
-                world_size=here.count,
-                timeout=timedelta(minutes=MINUTES),
-            )
+            store = _meet(where, here)
+    except GoneError as error:
+        if here.rank == 0:
+            raise
+        raise ProcessError(str(error)) from error
     group = Group(where, Ranks(here.rank, here.count), store, here.restarts)
     with group.living():
         yield group
     if here.count > 1:  # not where something failed: it would wait for who is gone
         distributed.destroy_process_group()
+
+
+def _meet(where: torch.device, here: Launched) -> TCPStore:
+    served = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    store = TCPStore(
+        os.environ["MASTER_ADDR"],
+        int(os.environ["MASTER_PORT"]),
+        is_master=not served and here.rank == 0,
+        timeout=timedelta(minutes=MINUTES),
+        wait_for_workers=False,
+    )
+    if here.count > 1:
+        distributed.init_process_group(
+            # What the host exchanges waits for no GPU.
+            "cpu:gloo,cuda:nccl" if where.type == "cuda" else "gloo",
+            store=PrefixStore(f"imgtrans/group/{here.restarts}", store),
+            rank=here.rank,
+            world_size=here.count,
+            timeout=timedelta(minutes=MINUTES),
+        )
+    return store
 
 
 def _own_device(device: str | None, here: Launched) -> torch.device:

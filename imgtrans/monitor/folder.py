@@ -60,6 +60,8 @@ class RunFolder:
         Raises:
             ImgtransError: the folder cannot be made.
         """
+        from imgtrans.checkpoint import sync_folder
+
         path = RUNS
         try:
             RUNS.mkdir(exist_ok=True)
@@ -70,6 +72,7 @@ class RunFolder:
                 except FileExistsError:
                     continue  # taken, perhaps a moment ago by another process
                 break
+            sync_folder(RUNS)
         except OSError as error:
             message = f"the run folder {path.absolute()} cannot be made: {error.strerror}"
             raise ImgtransError(message) from None
@@ -216,7 +219,7 @@ def _cut(path: Path, step: int) -> int:
     if not path.exists():
         return 0
     kept = 0
-    with path.open("rb") as old, writing(path) as new:
+    with writing(path) as new, path.open("rb") as old:  # closed before the new one is renamed
         for line in old:
             logged = _step_of(line)
             # The last line may be half, where the process was killed as it wrote.

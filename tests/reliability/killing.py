@@ -36,8 +36,8 @@ MEASURED = {"cycle": {"use": "metrics/cycle-error"}}
 
 
 def write_recipe(folder: Path, tables: dict[str, Any] | None = None, **train: object) -> Path:
-    """A run of some seconds: a pool that is full half way, rates that fall in its second half."""
-    settings = {"steps": STEPS, "decay_steps": STEPS // 2, "checkpoint_every": 1}
+    """A run of some seconds: a pool that is full half way, rates that fall before it is."""
+    settings = {"steps": STEPS, "decay_steps": STEPS * 3 // 4, "checkpoint_every": 1}
     settings |= {"sample_every": 6, "pool_images": STEPS, **train}
     recipe = tiny_recipe(train=settings, **{"dataset": DATASET, **(tables or {})})
     path = folder / "tiny.toml"
@@ -134,11 +134,9 @@ def _killed(
         code = command.wait()
         if code not in {0, -signal.SIGKILL}:
             return hits, f"exit code {code}: {command.said[-500:]}"
-        hits += code != 0
-        if code == 0 or _ended(
-            folder, "done"
-        ):  # killed as Python cleared up: there is nothing to resume
+        if code == 0 or _ended(folder, "done"):  # there is nothing to resume
             break
+        hits += 1
     return hits, ""
 
 
@@ -208,7 +206,8 @@ class Signals:
         if "Traceback" in command.said:
             return command.said[-500:]
         # A second one may come when all is saved and told, before Python has ended.
-        if trains and code == -chosen and not _ended(folder, "done", "stopped"):
+        fine = ("done", "stopped") if impatient else ("done",)
+        if trains and code == -chosen and not _ended(folder, *fine):
             return "it trained, and ended without saving"
         if trains and code == 128 + chosen and not impatient:
             self.hits.append(number)

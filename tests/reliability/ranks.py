@@ -119,7 +119,10 @@ def _kill_one(process: subprocess.Popen[bytes], folder: Path, draw: random.Rando
     alive = ranks(process)
     if len(metrics_of(folder / "runs/tiny")) >= STEPS or len(alive) < 2:
         return False
-    draw.choice(alive).kill()
+    try:
+        draw.choice(alive).kill()
+    except psutil.NoSuchProcess:  # it has ended
+        return False
     return True
 
 

@@ -77,16 +77,20 @@ def _text(key: str, name: str, says: str, fine: tuple[str, ...], full: int = FUL
         runs()
         if count < MANY:
             return try_out(range(count), name, _resumed, fine).figure()
-        heard = []
+        running, heard = [], []
         for first in range(ATONCE):
             hearing, answer = context().Pipe(duplex=False)
             numbers = range(first, count, ATONCE)
             told = (str(KEPT[0]), numbers, name, fine, answer)
-            context().Process(target=_a_share, args=told).start()
+            process = context().Process(target=_a_share, args=told)
+            process.start()
             answer.close()
+            running.append(process)
             heard.append(hearing)
         for hearing in heard:
             if not hearing.poll(LONGEST):
+                for process in running:
+                    process.kill()
                 message = f"no answer about {name} in {LONGEST / 60:.0f} minutes"
                 raise HangError(message)
         one, other = (hearing.recv() for hearing in heard)

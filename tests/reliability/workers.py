@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 import multiprocessing
+import multiprocessing.forkserver
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
+from unittest.mock import patch
 
 from torch.distributed import TCPStore
 
@@ -27,6 +29,10 @@ if TYPE_CHECKING:
 NUMBERS = itertools.count()
 BOUND = 120.0
 """Seconds after which a command counts as hanging."""
+
+
+IMPORTED = "reliability.imported"
+"""What the process has imported that commands are forked from."""
 
 
 class HangError(AssertionError):
@@ -58,7 +64,12 @@ def wait_until(process: Process, condition: Callable[[], bool], bound: float = B
 def context() -> ForkServerContext:
     """What forks processes from one that has imported torch."""
     made = multiprocessing.get_context("forkserver")
-    made.set_forkserver_preload(["reliability.imported"])
+    made.set_forkserver_preload([IMPORTED])
+    # Not by sys.path: the server of Python 3.11 looks at its own, and says nothing of what it
+    # has not found there.
+    found = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    with patch.dict(os.environ, PYTHONPATH=found.rstrip(os.pathsep)):
+        multiprocessing.forkserver.ensure_running()
     return made
 
 
@@ -199,6 +210,7 @@ def _command(
     prepare: Callable[[], None] | None,
     environment: Mapping[str, str],
 ) -> None:
+    assert IMPORTED in sys.modules, "the process that this one was forked from imported nothing"
     import torch
 
     from imgtrans.cli import main

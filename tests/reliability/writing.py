@@ -90,13 +90,15 @@ def _order(lines: list[str]) -> tuple[int, list[str]]:
     found, wrong, logged, named = 0, [], False, set()
     for index, (kind, names) in enumerate(calls):
         logged |= "sync" in kind and "metrics.jsonl" in names
+        after = calls[index + 1][1] if index + 1 < len(calls) else []
+        if "sync" in kind and "scores.jsonl" in names and after != ["tiny"]:
+            wrong.append(f"the folder was not synced after scores.jsonl, but {after}")
         saved = names[-1].startswith(checkpoint.PREFIX) and names[-1].endswith(".safetensors")
         if not kind.startswith("rename") or not (saved or names[-1] in OTHERS):
             continue
         beside, name = names[-2] if len(names) > 2 else names[0], names[-1]
         if not any("sync" in kind and beside in names for kind, names in calls[:index]):
             wrong.append(f"{name} got its name before it was synced")
-        after = calls[index + 1][1] if index + 1 < len(calls) else []
         if after != ["checkpoints" if saved else "tiny"]:
             wrong.append(f"the folder was not synced after {name}, but {after}")
         named.add(name)
