@@ -5,6 +5,7 @@ Not ``python -m tests.reliability``: some packages install one that is called ``
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import psutil
 from reliability.promises import PROMISES, Figure, Promise
 
 if TYPE_CHECKING:
@@ -93,10 +95,23 @@ def everything(promises: dict[str, Promise]) -> Figures:
             try:
                 figures |= one_by_one(one_core)
                 soak.wait(SOAK_BOUND)
+            except subprocess.TimeoutExpired:
+                click.echo(f"{SOAK} has not ended in {SOAK_BOUND / 3600:.0f} h more")
             finally:
-                soak.kill()
-        lost = {"says": promises[SOAK].says, "figure": "it was killed", "kept": False}
-        return figures | (json.loads(file.read_text()) if file.exists() else {SOAK: lost})
+                _end(soak)
+        if file.exists():
+            return figures | json.loads(file.read_text())
+        click.echo(f"{SOAK:<4} BROKEN {promises[SOAK].says}: no figure")
+        lost = {"says": promises[SOAK].says, "figure": "none", "kept": False}
+        return figures | {SOAK: lost}
+
+
+def _end(soak: subprocess.Popen[bytes]) -> None:
+    """End it, if it still runs, and the training that it watches, which has its own session."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(soak.pid)
+        for each in [*process.children(recursive=True), process]:
+            each.kill()
 
 
 @click.command()

@@ -222,6 +222,7 @@ def test_that_the_first_process_does_not_come_is_said_by_who_is_there(monkeypatc
     monkeypatch.setenv("MASTER_ADDR", "localhost")
     monkeypatch.setenv("MASTER_PORT", str(server.port))
     monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "True")
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")  # else it would change those of this process
     outcome = run_imgtrans("run", "quickstart", "--device", "cpu")
     assert outcome.exit_code == 1
     assert "error: a process of this training is gone or does not answer" in outcome.stderr

@@ -208,6 +208,7 @@ def test_an_image_damaged_in_a_file_that_training_reads_is_told_and_read_again(
     assert capfd.readouterr().err == ""
     assert same(whole, all_batches(replace(training, workers=workers)))
     (told,) = capfd.readouterr().err.splitlines()
+    assert told.startswith("warning: ")
     assert "is damaged: image 4 in it is not what was written; set aside as" in told
 
 

@@ -11,7 +11,7 @@ import time
 import warnings
 from collections import deque
 from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from threading import Thread
 from typing import TYPE_CHECKING, TypeAlias
@@ -146,5 +146,8 @@ def _one(index: int) -> _Read:
     except ImgtransError as error:
         image = Broken(str(error))
     read = image if isinstance(image, Broken) else image.contiguous().numpy()
-    told = [_TOLD.popleft() for _ in range(len(_TOLD))]  # of threads, another may be adding some
+    told = []
+    with suppress(IndexError):  # looked at by length, another thread may have taken the last one
+        while True:
+            told.append(_TOLD.popleft())
     return read, told

@@ -119,6 +119,8 @@ def fuzzed(kind: Kind, place: Path, count: int) -> Figure:
                 return Figure(count, ["a process hangs"])
             found, tally = heard.recv()
         except EOFError:
+            for one, _ in running:
+                one.kill()
             process.join()
             return Figure(count, [f"a process ended with {process.exitcode}"])
         process.join()

@@ -87,13 +87,15 @@ def _text(key: str, name: str, says: str, fine: tuple[str, ...], full: int = FUL
             answer.close()
             running.append(process)
             heard.append(hearing)
-        for hearing in heard:
-            if not hearing.poll(LONGEST):
-                for process in running:
-                    process.kill()
-                message = f"no answer about {name} in {LONGEST / 60:.0f} minutes"
-                raise HangError(message)
-        one, other = (hearing.recv() for hearing in heard)
+        try:
+            for hearing in heard:
+                if not hearing.poll(LONGEST):
+                    message = f"no answer about {name} in {LONGEST / 60:.0f} minutes"
+                    raise HangError(message)
+            one, other = (hearing.recv() for hearing in heard)
+        finally:
+            for process in running:
+                process.kill()
         return Outcomes(one.counted + other.counted, one.broken + other.broken).figure()
 
     del damaged_text
