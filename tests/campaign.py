@@ -26,28 +26,27 @@ if TYPE_CHECKING:
 
     Figures = dict[str, dict[str, Any]]
 
-BOTH_CORES = (
+ALONE = (
     "killing",
     "crashing",
     "resuming",
     "storage",
     "writing",
-    "texts",
     "faults",
     "resources",
     "processes",
     "ranks",
 )
-ONE_CORE = ("fuzzing", "damage", "odd_files", "hostile", "surroundings")
+BESIDE_SOAK = ("texts", "fuzzing", "damage", "odd_files", "hostile", "surroundings")
 SOAK = "R21"
-"""It takes one core for half an hour: where all is tried, beside those that take one, too."""
+"""It takes one core for half an hour: where all is tried, beside those that time nothing."""
 SOAK_BOUND = 7200
 """Seconds that are waited for it once the others are done."""
 
 
 def every() -> dict[str, Promise]:
     """All promises, in the order of the document."""
-    for name in BOTH_CORES + ONE_CORE:
+    for name in ALONE + BESIDE_SOAK:
         importlib.import_module(f"reliability.{name}")
     return PROMISES
 
@@ -83,17 +82,17 @@ def one_by_one(promises: Iterable[Promise], *, short: bool = False) -> Figures:
 
 
 def everything(promises: dict[str, Promise]) -> Figures:
-    """All of them, the soak beside those that take one core."""
-    alone = {f"reliability.{name}" for name in ONE_CORE}
-    one_core = [each for each in promises.values() if each.check.__module__ in alone]
-    others = [each for each in promises.values() if each not in one_core and each.key != SOAK]
+    """All of them, the soak beside those that time nothing."""
+    modules = {f"reliability.{name}" for name in BESIDE_SOAK}
+    beside = [each for each in promises.values() if each.check.__module__ in modules]
+    others = [each for each in promises.values() if each not in beside and each.key != SOAK]
     figures = one_by_one(others)
     with tempfile.TemporaryDirectory() as place:
         file = Path(place, "soak.json")
         command = [sys.executable, __file__, SOAK, "--json", file]
         with subprocess.Popen(command) as soak:
             try:
-                figures |= one_by_one(one_core)
+                figures |= one_by_one(beside)
                 soak.wait(SOAK_BOUND)
             except subprocess.TimeoutExpired:
                 click.echo(f"{SOAK} has not ended in {SOAK_BOUND / 3600:.0f} h more")

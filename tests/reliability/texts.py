@@ -70,8 +70,8 @@ def _a_share(
     answer.send(try_out(numbers, name, _resumed, fine))
 
 
-def _text(key: str, name: str, says: str, fine: tuple[str, ...], full: int = FULL) -> None:
-    @promise(key, says, short=8, full=full)
+def _text(key: str, name: str, says: str, fine: tuple[str, ...]) -> None:
+    @promise(key, says, short=8, full=FULL)
     def damaged_text(place: Path, count: int) -> Figure:
         del place
         runs()
@@ -103,7 +103,7 @@ def _text(key: str, name: str, says: str, fine: tuple[str, ...], full: int = FUL
 
 GOES_ON = ("told", "harmless")
 _text("R8-log", "metrics.jsonl", "a damaged log costs lines, not the run, and is told", GOES_ON)
-_text("R8-scores", "scores.jsonl", "a damaged log of scores costs no run", GOES_ON, 130)
+_text("R8-scores", "scores.jsonl", "a damaged log of scores costs no run", GOES_ON)
 _text("R8-status", "status.json", "a damaged status.json changes nothing of the training", GOES_ON)
 _text("R8-recipe", "recipe.toml", "a damaged recipe.toml is refused, or told, or harmless",
       ("refused", *GOES_ON))  # fmt: skip
