@@ -190,16 +190,9 @@ def test_where_torchrun_is_gone_a_process_stops_after_the_step(monkeypatch):
 
 
 @pytest.mark.parametrize(("rank", "error"), [("0", GoneError), ("1", ProcessError)])
+@pytest.mark.usefixtures("second", "waiting")
 def test_a_process_that_does_not_come_is_waited_for_so_long_and_told(monkeypatch, rank, error):
-    monkeypatch.setattr(joining, "MINUTES", 0.02)
-    server = distributed.TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
-    for name, value in {
-        "TORCHELASTIC_RUN_ID": "none", "RANK": rank, "WORLD_SIZE": "2", "LOCAL_RANK": rank,
-        "LOCAL_WORLD_SIZE": "2", "TORCHELASTIC_RESTART_COUNT": "0", "MASTER_ADDR": "localhost",
-        "MASTER_PORT": str(server.port), "TORCHELASTIC_USE_AGENT_STORE": "True",
-        "OMP_NUM_THREADS": "2",
-    }.items():  # fmt: skip
-        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("RANK", rank)
     with pytest.raises(error, match="a process of this training is gone or does not answer"):
         joined("cpu").__enter__()
 
@@ -214,15 +207,23 @@ def second(monkeypatch):
         monkeypatch.setenv(name, value)
 
 
-@pytest.mark.usefixtures("second")
-def test_that_the_first_process_does_not_come_is_said_by_who_is_there(monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture
+def waiting(monkeypatch):
+    """The store of a torchrun whose other process never comes; it is waited for a second."""
     monkeypatch.setattr(joining, "MINUTES", 0.02)
     server = distributed.TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
-    monkeypatch.setenv("MASTER_ADDR", "localhost")
-    monkeypatch.setenv("MASTER_PORT", str(server.port))
-    monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "True")
-    monkeypatch.setenv("OMP_NUM_THREADS", "2")  # else it would change those of this process
+    for name, value in {
+        "MASTER_ADDR": "localhost", "MASTER_PORT": str(server.port),
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
+        "OMP_NUM_THREADS": "2",  # else meeting would change the threads of this process
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    return server
+
+
+@pytest.mark.usefixtures("second", "waiting")
+def test_that_the_first_process_does_not_come_is_said_by_who_is_there(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
     outcome = run_imgtrans("run", "quickstart", "--device", "cpu")
     assert outcome.exit_code == 1
     assert "error: a process of this training is gone or does not answer" in outcome.stderr

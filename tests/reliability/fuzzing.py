@@ -110,22 +110,21 @@ def fuzzed(kind: Kind, place: Path, count: int) -> Figure:
         running.append((process, heard))
     broken: list[str] = []
     tallies = []
-    for process, heard in running:
-        try:
+    try:
+        for process, heard in running:
             # Inside C code an input is not ended after its seconds: then all of them are.
             if not heard.poll(60 + count):
-                for one, _ in running:
-                    one.kill()
                 return Figure(count, ["a process hangs"])
             found, tally = heard.recv()
-        except EOFError:
-            for one, _ in running:
-                one.kill()
             process.join()
-            return Figure(count, [f"a process ended with {process.exitcode}"])
+            broken += found
+            tallies.append(tally)
+    except EOFError:
         process.join()
-        broken += found
-        tallies.append(tally)
+        return Figure(count, [f"a process ended with {process.exitcode}"])
+    finally:
+        for process, _ in running:
+            process.kill()
     taken, refused, wrong = (
         sum(tally[key] for tally in tallies) for key in ("taken", "refused", "broken")
     )
